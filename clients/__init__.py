@@ -1,0 +1,1 @@
+"""A hospital: its Flower ClientApp, its private vault and its work."""

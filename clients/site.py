@@ -1,0 +1,109 @@
+"""A hospital: its images, its network, its boundary and its vault, opened for one message."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from clients.vault import Vault
+from federated.compute import device_for, uses_bf16
+from federated.data import load_site
+from federated.data.site import SiteData
+from federated.network import configured_boundary, network_of
+from federated.seeding import torch_generator
+from federated.settings import Config, Data, Model
+from federated.sharing import Boundary, private_part
+from federated.training import Compute, Images
+
+
+@dataclass(frozen=True)
+class Site:
+    """Everything a message needs of one hospital under one method and seed.
+
+    Attributes:
+        name: The hospital's name.
+        config: The method's configuration.
+        seed: The run's seed.
+        data: Its images.
+        model: The process's resident network; whoever uses it loads a whole state first.
+        initial: That network's state at round 0, the same at every site.
+        boundary: What may leave.
+        vault: Where its private state lives.
+        compute: Device and precision.
+    """
+
+    name: str
+    config: Config
+    seed: int
+    data: SiteData
+    model: nn.Module
+    initial: Mapping[str, Tensor]
+    boundary: Boundary
+    vault: Vault
+    compute: Compute
+
+    def images(self, split: str) -> Images:
+        """Return a split as training sees it."""
+        part = self.data.split(split)
+        return Images(part.images, torch.tensor(part.labels), self.config.data.image_size)
+
+    def generator(self, round: int, purpose: str) -> torch.Generator:
+        """Return the generator of this site for one purpose of one round."""
+        return torch_generator(self.seed, self.name, round, purpose)
+
+
+@lru_cache(maxsize=2)
+def _resident(model: Model, image_size: int, seed: int) -> tuple[nn.Module, dict[str, Tensor]]:
+    """Return this process's network of a kind, and a copy of its first state."""
+    network = network_of(Config(model=model, data=Data(image_size=image_size)), seed)
+    initial = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    return network.to(memory_format=torch.channels_last), initial  # type: ignore[call-overload]
+
+
+def vault_folder(root: Path, site: str, method: str, seed: int) -> Path:
+    """Return where a site keeps what is private under one method and seed."""
+    return root / site / method / f"seed-{seed}"
+
+
+cached_site = lru_cache(maxsize=64)(load_site)
+
+
+def open_site(config: Config, name: str, *, seed: int, vault: Vault) -> Site:
+    """Return the site ``name``, its data from the cache and its network resident.
+
+    Sets torch's thread number to ``engine.threads``: the bits depend on it.
+    """
+    if torch.get_num_threads() != config.engine.threads:
+        torch.set_num_threads(config.engine.threads)
+    device = device_for(config.engine.gpus)
+    model, initial = _resident(config.model, config.data.image_size, seed)
+    model.to(device)
+    return Site(
+        name=name,
+        config=config,
+        seed=seed,
+        data=cached_site(config, name),
+        model=model,
+        initial=initial,
+        boundary=configured_boundary(config, model),
+        vault=vault,
+        compute=Compute(device, uses_bf16(config.train.precision, device)),
+    )
+
+
+def section(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with ``name/``, without it."""
+    return {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
+
+
+def as_section(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the tensors with ``name/`` before their names: the inverse of ``section``."""
+    return {f"{name}/{key}": tensor for key, tensor in tensors.items()}
+
+
+def private_state(site: Site, vaulted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the site's private tensors: from its vault, or the initial ones at first."""
+    return section(vaulted, "private") or private_part(site.initial, site.boundary)

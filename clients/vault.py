@@ -1,0 +1,98 @@
+"""The vault: a folder of the site's own, where everything private lives between messages.
+
+Flower's ``context.state`` would be pickled with every message and is silently empty after a node
+restarts; a site's batch norm and memory must outlive both.
+
+    VAULT/
+      round-000007.safetensors   private tensors as they were when round 7 ended
+      round-000007.json          their SHA-256 and facts; written last, it makes the version count
+      kept.safetensors, .json    the round's model that the site's own validation images prefer
+      final.safetensors, .json   what the site uses in the end, personalised or not
+      predictions-kept.csv       probabilities per image; they never leave the site
+"""
+
+import re
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from federated.storage import (
+    PRIVATE_FILE,
+    PRIVATE_FOLDER,
+    read_tensors,
+    remove_tensors,
+    write_bytes,
+    write_tensors,
+)
+
+VERSIONS_KEPT = 2
+"""The state a round starts from must outlive the round, so that the round can be repeated."""
+
+_VERSION = re.compile(r"round-(\d{6})\.json")
+
+
+def make_private_folder(folder: Path) -> None:
+    """Create ``folder`` and the missing ones above it, each with mode 0700."""
+    # mkdir(parents=True) would leave the folders above with the default mode.
+    for level in (*reversed(folder.parents), folder):
+        level.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+
+
+def log_failure(folder: Path, doing: str) -> None:
+    """Append the exception being handled, with its traceback, to the log in a site's folder."""
+    make_private_folder(folder)
+    log = folder / "site.log"
+    log.touch(PRIVATE_FILE)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"{datetime.now(UTC).isoformat()} {doing}\n{traceback.format_exc()}\n")
+
+
+class Vault:
+    """Private state of one site under one method and seed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        make_private_folder(folder)
+
+    def load(self, before: int) -> tuple[dict[str, Tensor], dict[str, Any], int]:
+        """Return the newest tensors and facts of a round earlier than ``before``, and that round.
+
+        A site that has none, because it is new or missed every round, gets empty ones of round 0.
+        """
+        rounds = [round for round in self._rounds() if round < before]
+        if not rounds:
+            return {}, {}, 0
+        tensors, facts = read_tensors(self._path(max(rounds)))
+        return tensors, facts, max(rounds)
+
+    def save(self, round: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Write the state as it is when ``round`` ends, and forget versions no one can need."""
+        write_tensors(self._path(round), tensors, facts)
+        for old in [r for r in self._rounds() if r <= round][:-VERSIONS_KEPT]:
+            remove_tensors(self._path(old))
+
+    def keep_model(
+        self, name: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+    ) -> None:
+        """Write a whole model, batch norm included, under ``name``."""
+        write_tensors(self.folder / f"{name}.safetensors", tensors, facts)
+
+    def model(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return a whole model's state and facts, or None if there is none of that name."""
+        path = self.folder / f"{name}.safetensors"
+        return read_tensors(path) if path.with_suffix(".json").exists() else None
+
+    def write_predictions(self, name: str, table: str) -> None:
+        """Write a CSV of predictions; it never leaves the site."""
+        write_bytes(self.folder / f"{name}.csv", table.encode())
+
+    def _path(self, round: int) -> Path:
+        return self.folder / f"round-{round:06d}.safetensors"
+
+    def _rounds(self) -> list[int]:
+        names = (_VERSION.fullmatch(path.name) for path in self.folder.iterdir())
+        return sorted(int(name[1]) for name in names if name)

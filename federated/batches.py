@@ -1,0 +1,105 @@
+"""From grey uint8 images to training batches, as whole tensors; no loop over images."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def epoch_order(labels: npt.NDArray[np.int64], sampling: str, generator: torch.Generator) -> Tensor:
+    """Return the order in which an epoch visits the images.
+
+    Args:
+        labels: (N,) classes.
+        sampling: ``natural``: a permutation of all images. ``balanced``: N draws in which every
+            class that is present is equally likely, with replacement.
+        generator: Source of randomness.
+
+    Returns:
+        int64 (N,).
+    """
+    if sampling == "natural":
+        return torch.randperm(len(labels), generator=generator)
+    weights = 1.0 / torch.bincount(torch.from_numpy(labels))[torch.from_numpy(labels)]
+    return torch.multinomial(weights, len(labels), replacement=True, generator=generator)
+
+
+def batch_slices(count: int, batch_size: int) -> list[slice]:
+    """Cut ``count`` images into batches so that each image is used and none is alone.
+
+    A last batch of one has no batch statistics and no positive pair, so it joins the one before.
+    """
+    starts = list(range(0, count, batch_size))
+    if len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    return [slice(a, b) for a, b in zip(starts, [*starts[1:], count], strict=True)]
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Return the number of batches of ``batch_slices``."""
+    return len(batch_slices(count, batch_size))
+
+
+def normalise(grey: Tensor) -> Tensor:
+    """Return float (B, 3, S, S) with ImageNet's mean and deviation from grey (B, S, S) in 0..255.
+
+    The three channels are the same grey image, as published.
+    """
+    mean = grey.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
+    std = grey.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
+    return (grey.unsqueeze(1) / 255 - mean) / std
+
+
+def training_batch(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Return a normalised batch, each image cropped at random and flipped in both directions.
+
+    Args:
+        images: uint8 (B, R, R) with R >= size.
+        size: Side S of the crop.
+        generator: CPU generator; four draws per image.
+
+    Returns:
+        float32 (B, 3, S, S) on the device of ``images``.
+    """
+    count, side = images.shape[0], images.shape[1]
+    room = side - size + 1
+    draw = torch.rand(4, count, generator=generator).to(images.device)
+    offset = (draw[:2] * room).long().clamp(max=room - 1)  # (2, B)
+    steps = torch.arange(size, device=images.device)
+    mirrored = size - 1 - steps
+    flip = (draw[2:] < 0.5).unsqueeze(-1)  # (2, B, 1)
+    index = offset.unsqueeze(-1) + torch.where(flip, mirrored, steps)  # (2, B, S)
+    of_image = torch.arange(count, device=images.device).view(-1, 1, 1)
+    return normalise(images[of_image, index[0].unsqueeze(2), index[1].unsqueeze(1)].float())
+
+
+def evaluation_batch(images: Tensor, size: int) -> Tensor:
+    """Return a normalised batch of whole images, resized to ``size`` (antialiased bilinear).
+
+    Args:
+        images: uint8 (B, R, R).
+        size: Side S of the network's input.
+
+    Returns:
+        float32 (B, 3, S, S).
+    """
+    grey = images.float()
+    if images.shape[1] != size:
+        resized = F.interpolate(
+            grey.unsqueeze(1), (size, size), mode="bilinear", antialias=True, align_corners=False
+        )
+        grey = resized.squeeze(1)
+    return normalise(grey)
+
+
+def evaluation_slices(count: int, batch_size: int) -> Iterator[slice]:
+    """Yield the slices of an evaluation pass; a lone image is fine there."""
+    for index in range(math.ceil(count / batch_size)):
+        yield slice(index * batch_size, min((index + 1) * batch_size, count))

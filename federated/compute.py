@@ -1,0 +1,38 @@
+"""Which device and which precision: looked up, not assumed."""
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from federated.errors import UserError
+
+
+def device_for(gpus: float) -> torch.device:
+    """Return the GPU if a client was given a share of one, else the CPU.
+
+    Raises:
+        UserError: a GPU share is configured and torch sees no GPU.
+    """
+    if gpus <= 0:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError(f"engine.gpus = {gpus:g}, but torch sees no GPU here; set engine.gpus = 0.")
+    return torch.device("cuda")
+
+
+def native_bf16(device: torch.device) -> bool:
+    """Return whether ``device`` multiplies bfloat16 in hardware (AVX512-BF16, AMX, or a GPU)."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check, bool)() for check in checks)
+
+
+def uses_bf16(precision: str, device: torch.device) -> bool:
+    """Return whether to compute in bfloat16 under ``train.precision``."""
+    return precision == "bf16" or (precision == "auto" and native_bf16(device))
+
+
+def autocast(device: torch.device, *, bf16: bool) -> AbstractContextManager[None]:
+    """Return torch's autocast to bfloat16; weights, losses and statistics stay float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)

@@ -1,0 +1,317 @@
+"""From files, overrides and Flower run-configs to one frozen ``Config``, parsed once at the edge.
+
+Keys are dotted and hyphenated (``train.local-epochs``); lists are comma-separated strings where a
+list cannot be written (command line, Flower run-config).
+"""
+
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, cast, get_type_hints
+
+from federated.errors import UserError, did_you_mean
+from federated.methods import METHODS
+from federated.settings import Config
+
+Given = Mapping[str, Any]
+"""What a user wrote: dotted key to value."""
+
+METHOD_SECTIONS = ("rounds", "model", "train", "contrast", "sharing", "bn", "server", "personalise")
+"""What may differ between methods of one run. Data and engine are the same for all of them."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One setting by its dotted name."""
+
+    name: str
+    type: Any
+    default: Any
+    meaning: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+
+    def range_text(self) -> str:
+        """Return the admitted values in brackets, or nothing if any will do."""
+        if self.choices:
+            return f" ({', '.join(self.choices)})"
+        low = "" if self.low is None else f"{self.low:g}"
+        high = "" if self.high is None else f"{self.high:g}"
+        return f" ({low}..{high})" if low or high else ""
+
+
+def _keys_of(cls: type, prefix: str) -> Iterable[Key]:
+    hints = get_type_hints(cls)
+    for item in fields(cls):
+        name = prefix + item.name.replace("_", "-")
+        if is_dataclass(hints[item.name]):
+            yield from _keys_of(hints[item.name], f"{name}.")
+        else:
+            yield Key(name, hints[item.name], item.default, **item.metadata)
+
+
+KEYS: Mapping[str, Key] = {key.name: key for key in _keys_of(Config, "")}
+"""Every setting there is."""
+
+
+def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested tables as dotted keys, underscores in keys turned into hyphens."""
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        key = prefix + name.replace("_", "-")
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{key}."))
+        else:
+            flat[key] = value
+    return flat
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the settings in a TOML file as dotted keys.
+
+    Raises:
+        UserError: the file is missing or is not TOML.
+    """
+    try:
+        return flatten(tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        known = [str(p) for p in sorted(Path("configs").glob("**/*.toml"))]
+        hint = did_you_mean(str(path), known)
+        raise UserError(f"there is no config file {path}{hint}.") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder; name a .toml file in it.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}.") from None
+
+
+def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
+    """Return ``key=value`` words as dotted keys; values stay text until their type is known."""
+    given = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise UserError(f"'{word}' is not a setting; write key=value, such as rounds=5.")
+        given[key.strip().replace("_", "-")] = value.strip()
+    return given
+
+
+def parse_run_config(run_config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a Flower run-config as what a user gave.
+
+    Flower overrides only keys that have a default in pyproject.toml, so every key is there. A key
+    that a method may set has the default "" there, which means: as the method says.
+    """
+    return {key: value for key, value in flatten(run_config).items() if value != ""}
+
+
+def run_config_defaults() -> dict[str, bool | int | float | str]:
+    """Return what ``[tool.flwr.app.config]`` in pyproject.toml must hold."""
+    of_methods = {key for method in METHODS.values() for key in method.settings}
+    defaults: dict[str, bool | int | float | str] = {}
+    for name, key in KEYS.items():
+        defaults[name] = "" if name in of_methods else plain(key.default)
+    return defaults
+
+
+def plain(value: Any) -> bool | int | float | str:
+    """Return a setting's value as TOML, JSON and Flower can all hold it."""
+    if isinstance(value, tuple):
+        return ",".join(str(item) for item in value)
+    return cast(bool | int | float | str, value)
+
+
+def _convert(key: Key, value: Any) -> Any:
+    """Return ``value`` in the type of ``key``, or raise ValueError."""
+    if key.type is bool:
+        if isinstance(value, bool):
+            return value
+        return {"true": True, "false": False}[str(value).lower()]
+    if key.type is int:
+        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+            raise ValueError
+        return int(value)
+    if key.type is float:
+        if isinstance(value, bool) or not math.isfinite(float(value)):
+            raise ValueError
+        return float(value)
+    if key.type is str:
+        if not isinstance(value, str):
+            raise ValueError
+        return value
+    items = value if isinstance(value, list | tuple) else str(value).split(",")
+    of_int = key.type == tuple[int, ...]
+    return tuple(int(i) if of_int else str(i).strip() for i in items if str(i).strip())
+
+
+_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def _checked(key: Key, value: Any) -> Any:
+    expected = _TYPE_NAMES.get(key.type, "a comma-separated list")
+    try:
+        result = _convert(key, value)
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{key.name} = {value!r}: {expected} is needed.") from None
+    if key.choices and result not in key.choices:
+        hint = did_you_mean(str(result), key.choices)
+        raise UserError(f"{key.name} = '{result}' is none of {', '.join(key.choices)}{hint}.")
+    for number in result if isinstance(result, tuple) else (result,):
+        if key.low is not None and number < key.low:
+            raise UserError(f"{key.name} = {number} is below its least value {key.low:g}.")
+        if key.high is not None and number > key.high:
+            raise UserError(f"{key.name} = {number} is above its greatest value {key.high:g}.")
+    if isinstance(result, tuple) and (not result or len(set(result)) < len(result)):
+        raise UserError(f"{key.name} = {value!r}: at least one entry, none of them twice.")
+    return result
+
+
+def _key(name: str) -> Key:
+    if name not in KEYS:
+        raise UserError(f"there is no setting '{name}'{did_you_mean(name, KEYS)}.")
+    return KEYS[name]
+
+
+def build(given: Given) -> Config:
+    """Return the ``Config`` of dotted keys, everything else at its default.
+
+    Raises:
+        UserError: a key is unknown, or a value has the wrong type or is out of its range.
+    """
+    checked = {name: _checked(_key(name), value) for name, value in given.items()}
+    config = Config()
+    for name, value in checked.items():
+        *section, last = name.replace("-", "_").split(".")
+        if section:
+            part = replace(getattr(config, section[0]), **{last: value})
+            config = replace(config, **{section[0]: part})
+        else:
+            config = replace(config, **{last: value})
+    return config
+
+
+def _split_method_tables(given: Given) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    common: dict[str, Any] = {}
+    tables: dict[str, dict[str, Any]] = {}
+    for name, value in given.items():
+        if name.startswith("method."):
+            _, method, *rest = name.split(".", 2)
+            tables.setdefault(method, {})[rest[0] if rest else ""] = value
+        else:
+            common[name] = value
+    return common, tables
+
+
+@dataclass(frozen=True)
+class Study:
+    """A parsed run: the configuration that all methods share, and one of each method's own."""
+
+    common: Config
+    by_method: Mapping[str, Config]
+
+    def cells(self) -> list[tuple[str, int]]:
+        """Return every (method, seed) of the run, in the order in which they run."""
+        return [(method, seed) for seed in self.common.seeds for method in self.common.methods]
+
+
+def parse(given: Given) -> Study:
+    """Return the study that a user described.
+
+    Raises:
+        UserError: one sentence on the first thing that is wrong.
+    """
+    common, tables = _split_method_tables(given)
+    config = build(common)
+    for name in tables:
+        if name not in config.methods:
+            hint = did_you_mean(name, config.methods)
+            raise UserError(
+                f"[method.{name}] is not among methods = {plain(config.methods)}{hint}."
+            )
+    by_method = {name: _of_method(common, name, tables.get(name, {})) for name in config.methods}
+    return Study(config, by_method)
+
+
+def _of_method(common: Mapping[str, Any], name: str, table: Mapping[str, Any]) -> Config:
+    own = {key: value for key, value in table.items() if key != "base"}
+    base = table.get("base", name)
+    if base not in METHODS:
+        raise UserError(
+            f"there is no method '{base}'{did_you_mean(base, METHODS)}; one of your own needs "
+            f"[method.{name}] with base = one of {', '.join(METHODS)}."
+        )
+    for key in own:
+        _key(key)
+        if key.split(".")[0] not in METHOD_SECTIONS:
+            raise UserError(f"method.{name}.{key} is the same for all methods: set {key} instead.")
+    preset = METHODS[base].settings
+    several = len(build({"methods": common.get("methods", Config.methods)}).methods) > 1
+    for key in preset if several else ():
+        if key in common:
+            raise UserError(
+                f"{key} makes the method {base} what it is; with several methods write it as "
+                f"method.{name}.{key}."
+            )
+    return _consistent(build({**preset, **common, **own}), name)
+
+
+def _consistent(config: Config, method: str) -> Config:
+    if config.contrast.objective == "moon" and config.contrast.memory_size:
+        raise UserError(
+            f"{method}: moon contrasts models and has no memory; memory-size must be 0."
+        )
+    if config.bn.recalibrate and config.model.norm != "batch":
+        raise UserError(f"{method}: bn.recalibrate needs model.norm = batch.")
+    if config.train.pooled and config.contrast.objective == "moon":
+        raise UserError(f"{method}: pooled training has no global model for moon to contrast with.")
+    if config.train.pooled and (config.contrast.memory_size or config.train.proximal_mu):
+        raise UserError(f"{method}: pooled training uses neither memory-size nor proximal-mu.")
+    if config.data.val_fraction + config.data.test_fraction > 0.8:
+        raise UserError("data.val-fraction and data.test-fraction leave under 20 % for training.")
+    return config
+
+
+def to_toml(given: Given, study: Study) -> str:
+    """Return the resolved run as TOML that gives the same study when read again."""
+    common, tables = _split_method_tables(given)
+    lines = ["# Every setting of this run; `consilium run` on this file repeats it."]
+    preset = {key for method in METHODS.values() for key in method.settings}
+    for name in KEYS:
+        if name not in preset or name in common:
+            lines.append(f"{name} = {_toml_value(_value_of(study.common, name))}")
+    for method, config in study.by_method.items():
+        table = tables.get(method, {})
+        lines.append(f"\n[method.{method}]")
+        lines += [f"base = {_toml_value(table['base'])}"] if "base" in table else []
+        for name in sorted(preset | (set(table) - {"base"})):
+            if name not in common:
+                lines.append(f"{name} = {_toml_value(_value_of(config, name))}")
+    return "\n".join(lines) + "\n"
+
+
+def _value_of(config: Config, name: str) -> Any:
+    value: Any = config
+    for part in name.replace("-", "_").split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return repr(value)
+
+
+def reference() -> str:
+    """Return docs/CONFIG.md's table of all settings."""
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    for name, key in KEYS.items():
+        lines.append(f"| `{name}` | `{plain(key.default)}` | {key.meaning}{key.range_text()} |")
+    return "\n".join(lines) + "\n"

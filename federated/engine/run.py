@@ -1,0 +1,66 @@
+"""Run the two apps on the configured engine. The apps are named, not imported: no cycle."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from flwr.app import Context, RecordDict
+
+from federated.config import Given, Study, parse, plain
+from federated.data import site_names
+from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, Settings
+
+SERVER_APP = "server.app:app"
+CLIENT_APP = "clients.app:app"
+
+
+def load_app(reference: str) -> Any:
+    """Return the object behind ``package.module:name``."""
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
+
+
+@contextmanager
+def open_grid(study: Study, run_config: Settings, listener: Listener | None) -> Iterator[LocalGrid]:
+    """Yield the configured grid with a node per site, and close it afterwards."""
+    engine = study.common.engine
+    count = len(site_names(study.common))
+    if engine.kind == "inline":
+        from federated.engine.inline import InlineGrid
+
+        yield InlineGrid(load_app(CLIENT_APP), run_config, count, listener)
+        return
+    from federated.engine.actors import RayGrid
+
+    grid = RayGrid(
+        CLIENT_APP,
+        run_config,
+        count,
+        workers=engine.workers,
+        threads=engine.threads,
+        gpus=engine.gpus,
+        address=engine.address,
+        retries=engine.retries,
+        listener=listener,
+    )
+    try:
+        yield grid
+    finally:
+        grid.close()
+
+
+def run(given: Given, listener: Listener | None = None) -> None:
+    """Run the study that ``given`` describes, to its end.
+
+    Args:
+        given: Dotted settings; ``folder`` decides where results go.
+        listener: Called with every event.
+
+    Raises:
+        UserError: a setting is wrong, or too few sites answered.
+    """
+    run_config = {key: plain(value) for key, value in given.items()}
+    with open_grid(parse(given), run_config, listener) as grid:
+        context = Context(RUN_ID, SERVER_NODE, {}, RecordDict(), dict(run_config))
+        load_app(SERVER_APP)(grid, context)

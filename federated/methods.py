@@ -1,0 +1,84 @@
+"""METHODS: a method is data, the settings in which it differs from the defaults.
+
+The defaults of the configuration are FedAvg on every tensor. Adding a method is one entry here
+and one file in configs/; a study can also derive one in its own file, see ``[method.NAME]`` in
+docs/CONFIG.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method: what it is, where it comes from, and the settings that make it."""
+
+    summary: str
+    source: str
+    settings: Mapping[str, Value]
+
+
+def _method(summary: str, source: str, **settings: Value) -> Method:
+    keys = {key.replace("__", ".").replace("_", "-"): value for key, value in settings.items()}
+    return Method(summary, source, MappingProxyType(keys))
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        "local": _method(
+            "every hospital alone: nothing is shared", "baseline", sharing__policy="nothing"
+        ),
+        "fedavg": _method(
+            "the weighted mean of every tensor",
+            "McMahan et al., AISTATS 2017, arXiv 1602.05629",
+            sharing__policy="all",
+        ),
+        "fedprox": _method(
+            "FedAvg with a proximal pull towards the server's weights",
+            "Li et al., MLSys 2020, arXiv 1812.06127",
+            sharing__policy="all",
+            train__proximal_mu=0.01,
+        ),
+        "fedbn": _method(
+            "FedAvg with every batch-norm tensor private",
+            "Li et al., ICLR 2021, arXiv 2102.07623",
+            sharing__policy="conv",
+        ),
+        "silobn": _method(
+            "FedAvg with batch-norm statistics private, the affine part shared",
+            "Andreux et al., DCL 2020, arXiv 2008.07424",
+            sharing__policy="silobn",
+        ),
+        "moon": _method(
+            "FedAvg with a contrast between the server's, the previous and the local model",
+            "Li et al., CVPR 2021, arXiv 2103.16257",
+            sharing__policy="all",
+            contrast__objective="moon",
+            contrast__temperature=0.5,
+        ),
+        "contrastive": _method(
+            "FedBN with the published contrastive loss inside the batch",
+            "Wang, Liu and Dou, IEEE J-BHI 2020, arXiv 2009.07652, each site on its own",
+            sharing__policy="conv",
+            contrast__objective="nt-xent",
+        ),
+        "consilium": _method(
+            "FedBN, contrastive memory at each site, statistics recalibrated on arrival",
+            "this project, after arXiv 2009.07652",
+            sharing__policy="conv",
+            contrast__objective="nt-xent",
+            contrast__memory_size=512,
+            bn__recalibrate=True,
+        ),
+        "pooled": _method(
+            "no federation: one process, per-site batch norm, cross-site contrast (the ceiling)",
+            "Wang, Liu and Dou, IEEE J-BHI 2020, arXiv 2009.07652",
+            sharing__policy="conv",
+            contrast__objective="nt-xent",
+            train__pooled=True,
+        ),
+    }
+)

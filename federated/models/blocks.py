@@ -1,0 +1,111 @@
+"""Parts that the networks share: channel counts, initialised convolutions, norms and PEPX."""
+
+import math
+
+from torch import nn
+
+from federated.errors import UserError
+
+
+def scaled(channels: int, width: float) -> int:
+    """Return ``channels * width`` rounded to a multiple of 8, at least 8.
+
+    Eight, because PEPX needs a half and three quarters of it as whole numbers, and a group norm
+    at a 1x1 map needs several channels in a group.
+    """
+    return max(8, 8 * round(channels * width / 8))
+
+
+def require_size(size: tuple[int, ...], smallest: int) -> None:
+    """Raise UserError if images of this (height, width) are under ``smallest`` pixels."""
+    height, width = size
+    if min(size) < smallest:
+        raise UserError(
+            f"images of {height}x{width} px are too small: this network halves them until nothing "
+            f"is left, it needs {smallest}x{smallest} px or more"
+        )
+
+
+def conv(
+    n_in: int,
+    n_out: int,
+    size: int = 1,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    groups: int = 1,
+    gain: float = 1.0,
+) -> nn.Conv2d:
+    """Return a biased convolution with weights from N(0, gain^2 / fan_in) and zero biases.
+
+    A gain of 1 keeps the second moment (LeCun et al. 1998; He et al. 2015, arXiv 1502.01852).
+    It is 1 before a ReLU too, not sqrt(2): outside the heads a max-pool follows nearly every
+    ReLU and raises the second moment by about what the ReLU took.
+    """
+    layer = nn.Conv2d(n_in, n_out, size, stride=stride, padding=padding, groups=groups)
+    nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def norm_layers(channels: int, kind: str) -> list[nn.Module]:
+    """Return the norm of this kind as a list of modules: one, or none at all.
+
+    Args:
+        channels: channels of the map to normalise.
+        kind: ``batch``; ``group``, with 16 channels a group (Wu and He 2018, arXiv 1803.08494)
+            or 8 where 16 do not divide; ``none``.
+
+    Raises:
+        UserError: for any other kind, or channels that do not fall into groups of 8.
+    """
+    if kind == "batch":
+        return [nn.BatchNorm2d(channels)]
+    if kind == "none":
+        return []
+    if kind != "group":
+        raise UserError(f"unknown norm '{kind}': it is batch, group or none")
+    # A group of one channel at a 1x1 map would be normalised to zero.
+    if channels % 8:
+        raise UserError(f"group norm needs a multiple of 8 channels, not {channels}")
+    return [nn.GroupNorm(channels // math.gcd(channels, 16), channels)]
+
+
+def dense(n_in: int, n_out: int) -> nn.Linear:
+    """Return a linear layer initialised as ``conv`` is."""
+    layer = nn.Linear(n_in, n_out)
+    nn.init.normal_(layer.weight, std=1 / math.sqrt(n_in))
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def conv_norm_relu(
+    n_in: int, n_out: int, size: int = 1, *, norm: str, stride: int = 1, padding: int = 0
+) -> nn.Sequential:
+    """Return convolution, norm and ReLU, each its own module: without a norm the ReLU stays."""
+    layer = conv(n_in, n_out, size, stride=stride, padding=padding)
+    return nn.Sequential(layer, *norm_layers(n_out, norm), nn.ReLU())
+
+
+class PEPX(nn.Sequential):
+    """Projection, expansion, projection, extension (Wang and Wong 2020, arXiv 2003.09871).
+
+    1x1 to n_in/2, 1x1 to 3/4 n_in, 3x3 depthwise, 1x1 to n_in/2, 1x1 to n_out, with biases and
+    with neither norm nor activation inside: (B, n_in, H, W) -> (B, n_out, H, W).
+
+    Args:
+        n_in: channels in, a multiple of 4.
+        n_out: channels out.
+        gain: the output's standard deviation at initialisation over the input's.
+    """
+
+    def __init__(self, n_in: int, n_out: int, *, gain: float = 1.0) -> None:
+        half, wide = n_in // 2, 3 * n_in // 4
+        super().__init__(
+            conv(n_in, half),
+            conv(half, wide),
+            conv(wide, wide, 3, padding=1, groups=wide),
+            conv(wide, half),
+            conv(half, n_out, gain=gain),
+        )

@@ -1,0 +1,38 @@
+"""Figures of a run, each a function of it that returns a matplotlib ``Figure``.
+
+    run = federated.results.load("runs/demo")
+    federated.plots.convergence(run, metric="f1").savefig("f1.pdf")
+
+Nothing here touches pyplot or needs a display.
+"""
+
+from federated.plots.comparison import comparison
+from federated.plots.convergence import (
+    convergence,
+    methods_side_by_side,
+    training_loss,
+    worst_and_mean,
+)
+from federated.plots.drift import bn_distances, bn_drift
+from federated.plots.gallery import save_all
+from federated.plots.memory import memory_occupancy
+from federated.plots.numbers import NothingToDrawError
+from federated.plots.roc import roc
+from federated.plots.style import DOUBLE, SINGLE, save
+
+__all__ = [
+    "DOUBLE",
+    "SINGLE",
+    "NothingToDrawError",
+    "bn_distances",
+    "bn_drift",
+    "comparison",
+    "convergence",
+    "memory_occupancy",
+    "methods_side_by_side",
+    "roc",
+    "save",
+    "save_all",
+    "training_loss",
+    "worst_and_mean",
+]

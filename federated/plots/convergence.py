@@ -1,0 +1,132 @@
+"""Metrics over rounds: by site, by method, the worst site and the mean."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from federated.plots.lines import draw_methods, draw_sites, finish, handles
+from federated.plots.numbers import (
+    defined,
+    kept_rounds,
+    label,
+    lower_is_worse,
+    names,
+    over_sites,
+    shown_sites,
+)
+from federated.plots.style import (
+    DOUBLE,
+    Look,
+    legend_below,
+    method_looks,
+    panels,
+    short,
+    styled,
+)
+from federated.results import Run
+
+RING: dict[str, Any] = {"marker": "o", "ls": "", "ms": 5.5, "mfc": "none", "mew": 0.8}
+
+
+@styled
+def convergence(
+    run: Run, metric: str = "auc", split: str = "val", *, width: float = DOUBLE
+) -> Figure:
+    """Draw a metric over rounds, a panel per site and a line per method.
+
+    With several seeds the line is their mean and, of up to 5 methods, the band runs from the
+    lowest to the highest. Rings mark the rounds that the site's validation images chose, one a
+    seed. Of more than 12 sites the 12 worst are drawn. A site that missed a round has a gap there.
+
+    Raises:
+        NothingToDrawError: the run has no such numbers.
+    """
+    frame = defined(run, metric, split)
+    sites, note = shown_sites(frame, metric)
+    looks = method_looks(names(frame, "method"))
+    kept = kept_rounds(run)
+    figure, axes = panels(len(sites), width=width)
+    for ax, site in zip(axes, sites, strict=True):
+        draw_methods(ax, frame[frame["site"] == site], looks)
+        _ring(ax, frame[frame["site"] == site], kept[kept["site"] == site], looks)
+        ax.set_title(short(site))
+    finish(figure, axes, label(metric, split), note)
+    rings = [Line2D([], [], color="black", label="round kept", **RING)]
+    legend_below(figure, handles(looks) + (rings if len(kept) else []))
+    return figure
+
+
+@styled
+def training_loss(run: Run, metric: str = "cross_entropy", *, width: float = DOUBLE) -> Figure:
+    """Draw a loss on the training images over rounds, a panel per site and a line per method.
+
+    The default leaves the contrastive and proximal terms out, so that methods compare; ``loss``
+    is what was minimised.
+
+    Raises:
+        NothingToDrawError: the run has no such numbers.
+    """
+    return convergence(run, metric, "train", width=width)
+
+
+@styled
+def methods_side_by_side(
+    run: Run, metric: str = "auc", split: str = "val", *, width: float = DOUBLE
+) -> Figure:
+    """Draw a metric over rounds, a panel per method and a line per site.
+
+    More sites than there are colours are all grey, with their mean and the worst of each round.
+
+    Raises:
+        NothingToDrawError: the run has no such numbers.
+    """
+    frame = defined(run, metric, split)
+    methods = names(frame, "method")
+    figure, axes = panels(len(methods), width=width)
+    shown = []
+    for ax, method in zip(axes, methods, strict=True):
+        shown = draw_sites(ax, frame[frame["method"] == method], names(frame, "site"), metric)
+        ax.set_title(short(method))
+    finish(figure, axes, label(metric, split))
+    legend_below(figure, shown)
+    return figure
+
+
+@styled
+def worst_and_mean(
+    run: Run, metric: str = "auc", split: str = "test", *, width: float = DOUBLE
+) -> Figure:
+    """Draw the worst site of each round and the unweighted mean over sites, a line per method.
+
+    Both are over the sites that reported a defined value in that round, seed by seed; then the
+    line is the mean over seeds and, of up to 5 methods, the band their range.
+
+    Raises:
+        NothingToDrawError: the run has no such numbers.
+    """
+    frame = defined(run, metric, split)
+    looks = method_looks(names(frame, "method"))
+    worst = "min" if lower_is_worse(metric) else "max"
+    figure, axes = panels(2, width=width)
+    for ax, how, title in zip(
+        axes, (worst, "mean"), ("worst site", "unweighted mean of sites"), strict=True
+    ):
+        draw_methods(ax, over_sites(frame, how), looks)
+        ax.set_title(title)
+    finish(figure, axes, label(metric, split))
+    legend_below(figure, handles(looks))
+    return figure
+
+
+def _ring(ax: Axes, frame: pd.DataFrame, kept: pd.DataFrame, looks: Mapping[str, Look]) -> None:
+    """Ring the kept rounds of one site on the lines drawn for its methods."""
+    drawn = frame.groupby(["method", "round"])["value"].mean()
+    for method, chosen in kept.groupby("method", sort=False):
+        rounds = sorted(set(chosen["kept"]))
+        values = [drawn.get((method, round), math.nan) for round in rounds]
+        ax.plot(rounds, values, color=looks[str(method)].colour, **RING)

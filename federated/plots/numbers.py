@@ -1,0 +1,127 @@
+"""The numbers that figures and the summary show, as DataFrames with undefined values kept."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from federated.errors import UserError
+from federated.metrics import HIGHER_IS_BETTER
+from federated.results import Run
+
+MOST_PANELS = 12
+"""More sites than this cannot be read side by side."""
+
+COLUMNS = ["method", "seed", "round", "site", "value", "num_examples"]
+
+_NAMES = {
+    "auc": "AUC",
+    "f1": "F1",
+    "cross_entropy": "cross-entropy",
+    "memory_entries": "entries in memory",
+    "memory_age": "mean age (rounds)",
+}
+_SPLITS = {"train": "training", "val": "validation", "test": "test"}
+
+
+def label(metric: str, split: str = "") -> str:
+    """Return a metric, and the images it was measured on, as a reader would write it."""
+    name = _NAMES.get(metric, metric.replace("_", " "))
+    return f"{name} ({_SPLITS[split]})" if split else name
+
+
+def values(run: Run, metric: str, split: str, model: str = "current") -> pd.DataFrame:
+    """Return a metric as method, seed, round, site, value, num_examples; NaN where undefined.
+
+    ``Run.wide`` leaves such rows out, and with them what a plot has to show as a gap.
+    """
+    frame = run.metrics
+    chosen = (frame["metric"] == metric) & (frame["split"] == split) & (frame["model"] == model)
+    return frame.loc[chosen, COLUMNS].reset_index(drop=True)
+
+
+def names(frame: pd.DataFrame, column: str) -> list[str]:
+    """Return the methods or sites of a frame in the run's order."""
+    return [str(name) for name in frame[column].unique()]
+
+
+def lower_is_worse(metric: str) -> bool:
+    """Return whether a lower value is the worse one; metrics of training are losses and costs."""
+    return HIGHER_IS_BETTER.get(metric, False)
+
+
+def shown_sites(frame: pd.DataFrame, metric: str) -> tuple[list[str], str]:
+    """Return the sites that get a panel, and a note for the title if some do not.
+
+    Up to ``MOST_PANELS`` sites are shown in the run's order; of more, as many of the worst, the
+    worst first, by the mean over methods and seeds of each one's last defined value.
+    """
+    sites = names(frame, "site")
+    if len(sites) <= MOST_PANELS:
+        return sites, ""
+    last = frame.dropna(subset=["value"]).groupby(["method", "seed", "site"])["value"].last()
+    means = last.groupby("site", sort=False).mean()
+    # Stable, so that equally bad sites stay in the run's order; sites without a value come last.
+    ranked = means.sort_values(ascending=lower_is_worse(metric), kind="stable").index
+    worst = [str(name) for name in ranked[:MOST_PANELS]]
+    return (
+        worst,
+        f"The {len(worst)} worst of {len(sites)} sites by {label(metric)}, the worst first",
+    )
+
+
+def by_seed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the values of one method at one site as rounds x seeds, a gap for a missed round."""
+    table = frame.pivot(index="round", columns="seed", values="value")
+    if table.empty:
+        return table
+    return table.reindex(range(int(table.index.min()), int(table.index.max()) + 1))
+
+
+def over_sites(frame: pd.DataFrame, how: str) -> pd.DataFrame:
+    """Return ``how`` (min, max or mean, unweighted) over the sites, per method, seed and round.
+
+    Sites that are missing or undefined in a round are left out of it.
+    """
+    keys = ["method", "seed", "round"]
+    return frame.groupby(keys, sort=False)["value"].agg(how).reset_index()
+
+
+def kept_rounds(run: Run) -> pd.DataFrame:
+    """Return the round that each site's validation images chose: method, seed, site, kept."""
+    frame = values(run, "kept_round", "val", "final")
+    return frame[["method", "seed", "site", "value"]].rename(columns={"value": "kept"})
+
+
+def mean_and_sd(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Return mean and sd of ``value`` over what is not in ``by``, the seeds as a rule."""
+    return frame.groupby(list(by), sort=False)["value"].agg(["mean", "std"]).reset_index()
+
+
+def behind_local(run: Run, metric: str, split: str, model: str) -> set[tuple[str, str]]:
+    """Return (method, site) where the mean over seeds is worse than the site's alone.
+
+    Empty if the method ``local`` is not in the run.
+    """
+    means = mean_and_sd(values(run, metric, split, model), ["method", "site"])
+    alone = means[means["method"] == "local"].set_index("site")["mean"]
+    if alone.empty:
+        return set()
+    sign = 1 if lower_is_worse(metric) else -1
+    worse = sign * means["mean"] < sign * means["site"].map(alone)
+    return set(means.loc[worse, ["method", "site"]].itertuples(index=False, name=None))
+
+
+class NothingToDrawError(UserError):
+    """The run has no such numbers, because it has not come so far or its methods have none."""
+
+
+def defined(run: Run, metric: str, split: str, model: str = "current") -> pd.DataFrame:
+    """Return ``values``.
+
+    Raises:
+        NothingToDrawError: not one of them is defined.
+    """
+    frame = values(run, metric, split, model)
+    if frame["value"].isna().all():
+        raise NothingToDrawError(f"{run.folder} has no {label(metric, split)} of a {model} model.")
+    return frame

@@ -1,0 +1,137 @@
+"""What a run shows while it runs: a live table in a terminal, plain lines elsewhere, or JSON."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from federated.config import Study
+from federated.engine.grid import FIRST_SITE_NODE, Listener
+
+SHOWN_SITES = 16
+"""Rows of the live table; with more sites, those with the lowest AUC are shown."""
+
+DOING = {
+    "query.register": "opening",
+    "train": "training",
+    "evaluate": "evaluating",
+    "train.finish": "last steps",
+}
+
+
+class Display:
+    """Turns events into what a user sees."""
+
+    def __init__(self, study: Study, sites: tuple[str, ...]) -> None:
+        self.sites = sites
+        self.doing: dict[str, str] = {}
+        self.auc: dict[str, float | None] = {}
+        self.best: dict[str, float] = {}
+        self.speed = 0.0
+        self.cells = len(study.cells())
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("rounds"),
+            TimeRemainingColumn(),
+        )
+        rounds = [study.by_method[method].rounds for method, _ in study.cells()]
+        self.whole = self.bars.add_task("whole run", total=sum(rounds))
+        self.cell = self.bars.add_task("starting", total=rounds[0])
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Update what is shown."""
+        kind = event["kind"]
+        if kind in ("site-started", "site-ended"):
+            site = self.sites[event["node"] - FIRST_SITE_NODE]
+            self.doing[site] = DOING[event["action"]] if kind == "site-started" else ""
+        elif kind == "cell-started":
+            title = f"{event['method']}, seed {event['seed']}"
+            self.bars.reset(self.cell, description=title, total=event["rounds"])
+            self.bars.advance(self.cell, event["after"])
+            self.bars.advance(self.whole, event["after"])
+            self.auc, self.best = {}, {}
+        elif kind == "round-ended":
+            self.speed = event["images"] / event["seconds"]
+            self.auc = event["val_auc"]
+            known = {site: auc for site, auc in self.auc.items() if auc is not None}
+            self.best = {**known, **{s: max(b, known.get(s, b)) for s, b in self.best.items()}}
+            self.bars.advance(self.cell)
+            self.bars.advance(self.whole)
+
+    def __rich__(self) -> Group:
+        table = Table(box=None, pad_edge=False)
+        for title in ("site", "now", "val AUC", "best"):
+            table.add_column(title, min_width=10)
+        worst = sorted(self.sites, key=lambda s: self.auc.get(s) or 2.0)
+        shown = sorted(worst[:SHOWN_SITES], key=self.sites.index)
+        for site in shown:
+            numbers = [self.auc.get(site), self.best.get(site)]
+            text = ["-" if n is None else f"{n:.3f}" for n in numbers]
+            table.add_row(site, self.doing.get(site, ""), *text)
+        hidden = len(self.sites) - len(shown)
+        more = f", {hidden} more sites with higher AUC not shown" if hidden else ""
+        return Group(self.bars, table, f"{self.speed:.0f} images/s{more}")
+
+
+def plain_line(event: Mapping[str, Any]) -> str | None:
+    """Return an event as a line for a log, or None if it is not worth one."""
+    if event["kind"] == "cell-started":
+        after = f" after round {event['after']}" if event["after"] else ""
+        return f"{event['method']}, seed {event['seed']}: {event['rounds']} rounds{after}"
+    if event["kind"] == "round-ended":
+        aucs = " ".join(
+            f"{site} {'-' if auc is None else f'{auc:.3f}'}"
+            for site, auc in event["val_auc"].items()
+        )
+        speed = event["images"] / event["seconds"]
+        cost = f"{event['seconds']:.1f} s, {speed:.0f} images/s"
+        return f"  round {event['round']}: val AUC {aucs} | {cost}"
+    if event["kind"] == "site-failed":
+        what = f"{event['site']} left out ({event['action']}): {event['reason']}"
+        return f"  round {event['round']}: {what}"
+    if event["kind"] == "worker-lost":
+        return f"  a worker died (try {event['tries']}); its site goes to a fresh one"
+    return None
+
+
+@contextmanager
+def progress(study: Study, sites: tuple[str, ...], *, style: str) -> Iterator[Listener]:
+    """Yield a listener that shows events on standard error, or as JSON lines on standard output.
+
+    Args:
+        study: The run.
+        sites: Names in node order.
+        style: ``auto`` (live in a terminal, else lines), ``quiet`` or ``json``.
+    """
+    console = Console(stderr=True)
+    if style == "json":
+        yield lambda event: print(json.dumps(dict(event)), flush=True)
+    elif style == "quiet":
+        yield lambda event: None
+    elif not console.is_terminal:
+        yield lambda event: _print_line(event, sys.stderr)
+    else:
+        display = Display(study, sites)
+        with Live(display, console=console, refresh_per_second=4, transient=False) as live:
+
+            def listen(event: Mapping[str, Any]) -> None:
+                display.take(event)
+                if event["kind"] in ("site-failed", "worker-lost"):
+                    live.console.print(plain_line(event))
+
+            yield listen
+
+
+def _print_line(event: Mapping[str, Any], stream: TextIO) -> None:
+    line = plain_line(event)
+    if line is not None:
+        print(f"{time.strftime('%H:%M:%S')} {line}", file=stream, flush=True)

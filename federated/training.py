@@ -1,0 +1,291 @@
+"""Local training in plain PyTorch. This file knows nothing of Flower, Ray or other hospitals.
+
+Recipe (Wang, Liu and Dou, arXiv 2009.07652): cross-entropy + lambda x contrastive loss, Adam,
+gradient norm clipped at 2, cosine schedule.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from federated.batches import (
+    batch_slices,
+    epoch_order,
+    evaluation_batch,
+    evaluation_slices,
+    training_batch,
+)
+from federated.compute import autocast
+from federated.errors import UserError
+from federated.losses import moon, nt_xent, proximal, sup_con
+from federated.memory import ContrastiveMemory, MemoryView
+from federated.settings import Contrast, Train
+from federated.sharing import holds_statistics
+
+EVALUATION_BATCH = 128
+
+
+class DivergedError(Exception):
+    """The loss of a step is not finite."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """A split: uint8 pixels (N, R, R), labels (N,), and the side of the network's input."""
+
+    pixels: npt.NDArray[np.uint8]
+    labels: Tensor
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how to compute."""
+
+    device: torch.device
+    bf16: bool
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a round of local training has to tell: means over its steps, and what it cost."""
+
+    loss: float
+    cross_entropy: float
+    contrastive: float
+    gradient_norm: float
+    steps: int
+    examples: int
+
+
+def learning_rate(train: Train, round: int, rounds: int) -> float:
+    """Return the learning rate of a round, 1-based: (1 + cos(pi (round - 1) / rounds)) / 2 x lr."""
+    if train.schedule == "constant":
+        return train.lr
+    return (1 + math.cos(math.pi * (round - 1) / rounds)) / 2 * train.lr
+
+
+def make_optimizer(
+    parameters: Sequence[nn.Parameter], train: Train, lr: float
+) -> torch.optim.Optimizer:
+    """Return the local optimiser."""
+    if train.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=lr, momentum=train.momentum, weight_decay=train.weight_decay
+        )
+    return torch.optim.Adam(
+        parameters, lr=lr, betas=(train.momentum, 0.999), weight_decay=train.weight_decay
+    )
+
+
+def outputs(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return float32 logits (B, K) and the unnormalised embedding (B, d), None if there is none."""
+    result = model(x)
+    if isinstance(result, tuple):
+        logits, embedding = result
+        return logits.float(), embedding.float()
+    return result.float(), None
+
+
+def class_weights(labels: Tensor) -> Tensor:
+    """Return (K,) weights inverse to class frequency, 1 on average over the images."""
+    counts = torch.bincount(labels, minlength=2).clamp(min=1).float()
+    return len(labels) / (len(counts) * counts)
+
+
+def contrastive_loss(
+    contrast: Contrast, others: Sequence[nn.Module]
+) -> Callable[..., Tensor] | None:
+    """Return ``loss(z, labels, ids, x, memory)`` of the configured objective, or None.
+
+    Args:
+        contrast: The objective and its temperature.
+        others: For MOON: the server's model and the site's previous one, in evaluation mode.
+    """
+    if contrast.objective == "none" or contrast.weight == 0:
+        return None
+    objective = {"nt-xent": nt_xent, "sup-con": sup_con}.get(contrast.objective)
+
+    def loss(
+        z: Tensor | None, labels: Tensor, ids: Tensor, x: Tensor, memory: MemoryView | None
+    ) -> Tensor:
+        if z is None:
+            raise UserError(
+                "contrast.objective needs an embedding: let the network's forward return "
+                "(logits, embedding), or set contrast.objective = none."
+            )
+        if objective is not None:
+            return objective(z, labels, ids, temperature=contrast.temperature, memory=memory)
+        with torch.no_grad():
+            anchors = [embedding for _, embedding in (outputs(other, x) for other in others)]
+        z_server, z_previous = (anchor for anchor in anchors if anchor is not None)
+        return moon(z, z_server, z_previous, temperature=contrast.temperature)
+
+    return loss
+
+
+def train_round(
+    model: nn.Module,
+    images: Images,
+    *,
+    train: Train,
+    contrast: Contrast,
+    lr: float,
+    round: int,
+    generator: torch.Generator,
+    compute: Compute,
+    memory: ContrastiveMemory | None = None,
+    others: Sequence[nn.Module] = (),
+    optimizer: torch.optim.Optimizer | None = None,
+) -> tuple[Trained, ContrastiveMemory | None]:
+    """Train ``model`` in place for one round of ``train.local_epochs``.
+
+    Args:
+        model: The network; its weights on entry are the reference of the proximal term.
+        images: The training split.
+        train: Batch size, optimiser and so on.
+        contrast: The contrastive objective.
+        lr: Learning rate of this round.
+        round: 1-based; marks memory entries and decides whether the memory is warm.
+        generator: CPU generator of batch order and augmentation.
+        compute: Device and precision.
+        memory: The site's contrastive memory so far; None if it has none yet.
+        others: Server's and previous model for MOON.
+        optimizer: One with state to keep; by default a new one.
+
+    Returns:
+        What was measured, and the memory with this round's embeddings in it (None without one).
+
+    Raises:
+        DivergedError: the loss is not finite.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = optimizer or make_optimizer(parameters, train, lr)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    reference = [p.detach().clone() for p in parameters] if train.proximal_mu else []
+    weights = class_weights(images.labels).to(compute.device) if train.class_weights else None
+    contrastive = contrastive_loss(contrast, others)
+    is_warm = round > contrast.warmup_rounds
+    totals = torch.zeros(4, dtype=torch.float64)
+    steps = examples = 0
+    model.train()
+    for _ in range(train.local_epochs):
+        order = epoch_order(images.labels.numpy(), train.sampling, generator)
+        for batch in batch_slices(len(order), train.batch_size):
+            if train.max_steps and steps == train.max_steps:
+                break
+            ids = order[batch]
+            x, y = load_batch(images, ids, compute.device, generator if train.augment else None)
+            with autocast(compute.device, bf16=compute.bf16):
+                logits, z = outputs(model, x)
+            cross_entropy = F.cross_entropy(logits, y, weight=weights)
+            contrast_term = logits.new_zeros(())
+            if contrastive is not None:
+                seen = memory.view() if memory and is_warm else None
+                contrast_term = contrastive(z, y, ids, x, seen)
+            loss = cross_entropy + contrast.weight * contrast_term
+            if train.proximal_mu:
+                loss = loss + train.proximal_mu * proximal(parameters, reference)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_(parameters, train.clip_norm or math.inf)
+            optimizer.step()
+            if contrast.memory_size and z is not None:
+                if memory is None:
+                    empty = ContrastiveMemory.empty
+                    memory = empty(contrast.memory_size, z.shape[1], device=compute.device)
+                memory = memory.push(z, y, ids, round=round)
+            terms = torch.stack([loss, cross_entropy, contrast_term, norm]).detach().cpu().double()
+            if not terms.isfinite().all():
+                raise DivergedError(f"the loss is not finite in step {steps + 1} of round {round}")
+            totals += terms
+            steps, examples = steps + 1, examples + len(ids)
+    means = (float(total) / steps for total in totals)
+    return Trained(next(means), next(means), next(means), next(means), steps, examples), memory
+
+
+def load_batch(
+    images: Images, ids: Tensor, device: torch.device, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Return inputs (B, 3, S, S) and labels (B,) on ``device``; augmented if given a generator."""
+    pixels = torch.from_numpy(images.pixels[ids.numpy()]).to(device, non_blocking=True)
+    if generator is None:
+        x = evaluation_batch(pixels, images.size)
+    else:
+        x = training_batch(pixels, images.size, generator)
+    return x.contiguous(memory_format=torch.channels_last), images.labels[ids].to(device)
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, images: Images, compute: Compute
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the probability of COVID for every image, (N,), and the mean cross-entropy."""
+    model.eval()
+    probabilities, loss = [], 0.0
+    for batch in evaluation_slices(len(images), EVALUATION_BATCH):
+        ids = torch.arange(len(images))[batch]
+        x, y = load_batch(images, ids, compute.device, None)
+        with autocast(compute.device, bf16=compute.bf16):
+            logits, _ = outputs(model, x)
+        loss += float(F.cross_entropy(logits, y, reduction="sum"))
+        probabilities.append(logits.double().softmax(dim=1)[:, 1].cpu())
+    return torch.cat(probabilities).numpy(), loss / len(images)
+
+
+@torch.no_grad()
+def embed(model: nn.Module, images: Images, ids: Tensor, compute: Compute) -> Tensor:
+    """Return the model's embeddings (n, d) of the training images ``ids``, in evaluation mode."""
+    model.eval()
+    parts = []
+    for batch in evaluation_slices(len(ids), EVALUATION_BATCH):
+        x, _ = load_batch(images, ids[batch], compute.device, None)
+        with autocast(compute.device, bf16=compute.bf16):
+            _, z = outputs(model, x)
+        if z is not None:
+            parts.append(z.cpu())
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def recalibrate(
+    model: nn.Module, images: Images, *, limit: int, generator: torch.Generator, compute: Compute
+) -> None:
+    """Re-estimate the batch-norm statistics of ``model`` in place, as plain means over batches.
+
+    Running statistics belong to the weights under which they ran. Once the server's mean replaces
+    those weights they are stale (precise BN: Wu and Johnson, arXiv 2105.07576, section 3).
+
+    Args:
+        model: The network with its new weights.
+        images: The site's training images, seen without augmentation.
+        limit: Most images to use; 0 means all.
+        generator: Chooses the images.
+        compute: Device and precision.
+    """
+    norms = [m for m in model.modules() if holds_statistics(m) and hasattr(m, "momentum")]
+    momenta = [norm.momentum for norm in norms]
+    order = torch.randperm(len(images), generator=generator)[: limit or len(images)]
+    model.eval()
+    for norm in norms:
+        norm.train()
+        norm.reset_running_stats()  # type: ignore[operator]
+        norm.momentum = None  # type: ignore[assignment]  # torch: cumulative mean
+    # Batches of nearly equal size, because torch's cumulative mean weighs them equally.
+    for ids in order.tensor_split(max(1, len(order) // EVALUATION_BATCH)):
+        x, _ = load_batch(images, ids, compute.device, None)
+        with autocast(compute.device, bf16=compute.bf16):
+            model(x)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()

@@ -1,0 +1,1 @@
+"""The server: its Flower ServerApp, aggregation, checkpoints and the run folder."""

@@ -1,0 +1,114 @@
+"""The Flower ServerApp: register the hospitals, then run every method with every seed."""
+
+import time
+from collections.abc import Mapping
+
+import torch
+from flwr.app import Context, Message
+from flwr.serverapp import Grid, ServerApp
+
+from federated.config import Study, parse, parse_run_config, to_toml
+from federated.data import site_names
+from federated.environment import environment
+from federated.errors import UserError
+from federated.fingerprint import code_digest
+from federated.network import configured_boundary, network_of
+from federated.runfolder import choose_folder
+from federated.settings import Config
+from federated.training import outputs
+from federated.wire import Order, pack_order, unpack_reports
+from server.record import Record
+from server.rounds import Cell, by_node, run_cell
+
+app = ServerApp()
+
+REGISTRATION_SECONDS = 120.0
+"""How long to wait for all sites to appear."""
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the whole study on any grid; results go to the run folder."""
+    given = parse_run_config(context.run_config)
+    study = parse(given)
+    folder = choose_folder(study.common, new=False)
+    record = Record.open(
+        folder, to_toml(given, study), environment(), getattr(grid, "listener", None)
+    )
+    nodes = register(grid, study, record)
+    for method, seed in study.cells():
+        run_cell(open_cell(grid, record, study.by_method[method], method, seed, nodes))
+    record.emit("run-ended")
+
+
+def register(grid: Grid, study: Study, record: Record) -> dict[str, int]:
+    """Return the node of every site, in name order, once all of them have answered.
+
+    Raises:
+        UserError: sites are missing, unknown, or two nodes say they are the same site.
+    """
+    expected = site_names(study.common)
+    nodes = wait_for_nodes(grid, len(expected))
+    method, seed = study.cells()[0]
+    order = Order(method, seed, 0, ",".join(expected), str(record.folder.absolute()), code_digest())
+    messages = [Message(pack_order(order, None), node, "query.register") for node in nodes]
+    replies = by_node(grid, messages, study.common.engine.timeout)
+    found: dict[str, int] = {}
+    for node in nodes:
+        reply = replies.get(node)
+        if reply is None or reply.has_error():
+            why = reply.error.reason if reply is not None else "no answer"
+            raise UserError(
+                f"a site could not be opened before round 1: {why} (logs: "
+                f"{record.folder / 'sites'}/SITE/site.log)."
+            )
+        (report,) = unpack_reports(reply.content)
+        if report.site in found:
+            raise UserError(f"two nodes say that they are the site {report.site}.")
+        found[report.site] = node
+        record.emit("site-registered", site=report.site, num_examples=report.num_examples)
+    if missing := set(expected) - set(found):
+        raise UserError(f"no node is the site {', '.join(sorted(missing))}.")
+    return {site: found[site] for site in sorted(found)}
+
+
+def wait_for_nodes(grid: Grid, count: int) -> list[int]:
+    """Return the nodes' ids once there are ``count`` of them.
+
+    Raises:
+        UserError: they are not there after ``REGISTRATION_SECONDS``.
+    """
+    deadline = time.monotonic() + REGISTRATION_SECONDS
+    while len(nodes := sorted(grid.get_node_ids())) < count:
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"{len(nodes)} nodes are connected and the run has {count} sites; start one node "
+                f"per site (flwr run: --federation-config 'num-supernodes={count}')."
+            )
+        time.sleep(0.2)
+    return nodes
+
+
+def open_cell(
+    grid: Grid, record: Record, config: Config, method: str, seed: int, nodes: Mapping[str, int]
+) -> Cell:
+    """Return a cell with its initial shared weights.
+
+    Raises:
+        UserError: the network does not fit the method, such as having no embedding to contrast.
+    """
+    model = network_of(config, seed)
+    size = config.data.image_size
+    with torch.no_grad():
+        logits, embedding = outputs(model.eval(), torch.zeros(2, 3, size, size))
+    if logits.shape != (2, 2):
+        raise UserError(f"{config.model.name}: logits of shape (batch, 2) are needed.")
+    if config.contrast.objective != "none" and embedding is None:
+        raise UserError(
+            f"{method}: contrast.objective = {config.contrast.objective} needs an embedding; let "
+            f"{config.model.name} return (logits, embedding)."
+        )
+    boundary = configured_boundary(config, model)
+    state = model.state_dict()
+    initial = {spec.name: state[spec.name].numpy() for spec in boundary.shared}
+    return Cell(grid, record, config, method, seed, nodes, boundary, initial)

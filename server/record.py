@@ -1,0 +1,96 @@
+"""The run folder as the server writes it: what is known of the run outside the hospitals.
+
+RUN/
+config.toml                 every setting; reading it again gives the same run
+environment.json            versions, commit, processor
+metrics.csv                 long form: one number a line
+events.jsonl                what happened when
+METHOD/seed-0/              checkpoint of the last rounds, shared.safetensors at the end
+sites/                      the hospitals' own side, closed to the server
+"""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from federated.errors import UserError
+from federated.results import COLUMNS
+from federated.storage import write_bytes
+from federated.wire import Report
+
+Listener = Callable[[Mapping[str, Any]], None]
+
+
+class Record:
+    """Appends to ``metrics.csv`` and ``events.jsonl``, and can take back what a crash left."""
+
+    def __init__(self, folder: Path, listener: Listener | None = None) -> None:
+        self.folder = folder
+        self._listener = listener
+        self._metrics = folder / "metrics.csv"
+        self._events = folder / "events.jsonl"
+
+    @classmethod
+    def open(
+        cls, folder: Path, config: str, environment: Mapping[str, Any], listener: Listener | None
+    ) -> "Record":
+        """Return the record of a new run, or of the run already in ``folder`` if it is the same.
+
+        Raises:
+            UserError: the folder holds a run with another configuration.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        written = folder / "config.toml"
+        if written.exists() and _without_engine(written.read_text()) != _without_engine(config):
+            raise UserError(
+                f"{folder} holds a run with other settings; name another folder, or go on with "
+                f"that run: consilium resume {folder}"
+            )
+        record = cls(folder, listener)
+        if not written.exists():
+            content = json.dumps(environment, indent=1).encode()
+            write_bytes(folder / "environment.json", content)
+            write_bytes(record._metrics, (",".join(COLUMNS) + "\n").encode())
+            write_bytes(record._events, b"")
+            write_bytes(written, config.encode())
+        return record
+
+    def add(self, method: str, seed: int, round: int, reports: Iterable[Report]) -> None:
+        """Append reports to ``metrics.csv``, numbers in full precision."""
+        with self._metrics.open("a", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            for r in reports:
+                start = (method, seed, round, r.site, r.split, r.model)
+                rows.writerows((*start, k, repr(v), r.num_examples) for k, v in r.metrics.items())
+
+    def emit(self, kind: str, **facts: Any) -> None:
+        """Append an event and tell the listener."""
+        event = {"time": datetime.now(UTC).isoformat(), "kind": kind, **facts}
+        with self._events.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
+        if self._listener:
+            self._listener(event)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the lengths of both files on disk, in bytes, for the checkpoint to remember."""
+        lengths = {}
+        for path in (self._metrics, self._events):
+            with path.open("ab") as file:
+                os.fsync(file.fileno())
+            lengths[path.name] = path.stat().st_size
+        return lengths
+
+    def take_back(self, sizes: Mapping[str, int]) -> None:
+        """Cut both files back to what they were at a checkpoint."""
+        for name, size in sizes.items():
+            os.truncate(self.folder / name, size)
+
+
+def _without_engine(config: str) -> list[str]:
+    """Return the lines that decide the numbers: not where it runs, nor in which folder."""
+    free = ("engine.kind", "engine.workers", "engine.address", "engine.retries", "engine.timeout")
+    return [line for line in config.splitlines() if not line.startswith((*free, "folder"))]

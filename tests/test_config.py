@@ -1,0 +1,138 @@
+"""Settings: one sentence for every mistake, and a resolved file that gives the same run."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from federated.config import (
+    KEYS,
+    build,
+    flatten,
+    parse,
+    parse_overrides,
+    parse_run_config,
+    read_toml,
+    reference,
+    run_config_defaults,
+    to_toml,
+)
+from federated.errors import UserError
+from federated.methods import METHODS
+from federated.settings import Config
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["train.local-epoch=2"], "did you mean 'train.local-epochs'"),
+        (["rounds=0"], "rounds = 0 is below its least value 1"),
+        (["rounds=two"], "rounds = 'two': a whole number is needed"),
+        (["rounds=2.5"], "a whole number is needed"),
+        (["train.lr=nan"], "train.lr = 'nan': a number is needed"),
+        (["train.momentum=1"], "above its greatest value"),
+        (["train.optimizer=adamm"], "did you mean 'adam'"),
+        (["train.augment=perhaps"], "true or false is needed"),
+        (["methods=fedvg"], "there is no method 'fedvg'; did you mean 'fedavg'"),
+        (["methods=fedavg,fedavg"], "none of them twice"),
+        (["methods="], "at least one entry"),
+        (["seeds=1,-1"], "seeds = -1 is below"),
+        (["rounds"], "write key=value"),
+        (["methods=fedavg", "method.fedbn.train.lr=1"], "is not among methods"),
+        (["methods=fedavg,fedbn", "sharing.policy=all"], "write it as method.fedavg.sharing"),
+        (["methods=fedavg", "method.fedavg.phantom.sites=2"], "same for all methods"),
+        (["methods=mine"], "with base = one of"),
+        (["methods=moon", "contrast.memory-size=5"], "moon contrasts models and has no memory"),
+        (["methods=consilium", "model.norm=group"], "bn.recalibrate needs model.norm = batch"),
+        (["methods=pooled", "contrast.memory-size=5"], "uses neither memory-size"),
+    ],
+)
+def test_each_mistake_gets_its_sentence(words: list[str], sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(parse_overrides(words))
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_defaults_are_the_dataclasses() -> None:
+    assert build({}) == Config()
+
+
+def test_values_get_their_types_from_text_and_from_toml() -> None:
+    text = build({"seeds": "1, 2", "train.lr": "1e-4", "train.augment": "false", "rounds": "3"})
+    toml = build({"seeds": [1, 2], "train.lr": 1e-4, "train.augment": False, "rounds": 3})
+    assert text == toml
+    assert (text.seeds, text.train.lr, text.train.augment) == ((1, 2), 1e-4, False)
+
+
+def test_underscores_and_hyphens_are_the_same() -> None:
+    assert flatten({"train": {"local_epochs": 2}}) == {"train.local-epochs": 2}
+    assert parse_overrides(["train.local_epochs=2"]) == {"train.local-epochs": "2"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_its_preset_on_the_defaults(name: str) -> None:
+    config = parse({"methods": name}).by_method[name]
+    assert config == build({"methods": name, **METHODS[name].settings})
+
+
+def test_a_method_of_ones_own_derives_from_another() -> None:
+    study = parse({"methods": "fedbn,slow", "method.slow.base": "fedbn", "method.slow.rounds": 3})
+    assert study.by_method["slow"].sharing == study.by_method["fedbn"].sharing
+    assert (study.by_method["slow"].rounds, study.by_method["fedbn"].rounds) == (3, 10)
+
+
+def test_resolved_file_gives_the_same_study_again() -> None:
+    given = {
+        "methods": "local,consilium,mine",
+        "name": 'with "quotes" and \\',
+        "seeds": "0,1",
+        "method.mine.base": "fedprox",
+        "method.mine.train.proximal-mu": "0.5",
+        "train.lr": "0.0003",
+        "data.covid-ct": "/a path/with ünïcode",
+    }
+    study = parse(given)
+    again = flatten(tomllib.loads(to_toml(given, study)))
+    assert parse(again) == study
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/**/*.toml")), ids=lambda p: p.name)
+def test_every_config_file_parses_and_holds_only_differences(path: Path) -> None:
+    given = read_toml(path)
+    assert parse(given)
+    for key, value in given.items():
+        if not key.startswith("method"):
+            assert build({key: value}) != build({}), f"{key} is the default already"
+
+
+def test_flower_defaults_in_pyproject_are_ours() -> None:
+    """Flower overrides only keys with a default in pyproject, so each key must be there."""
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
+    assert flatten(tables) == run_config_defaults()
+    assert parse(parse_run_config(tables)) == parse({})
+
+
+def test_flower_run_config_can_choose_every_method() -> None:
+    for name in METHODS:
+        defaults = run_config_defaults()
+        given = parse_run_config({**defaults, "methods": name})
+        assert parse(given).by_method[name] == parse({"methods": name}).by_method[name]
+
+
+def test_missing_and_broken_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no config file"):
+        read_toml(tmp_path / "none.toml")
+    with pytest.raises(UserError, match="is a folder"):
+        read_toml(tmp_path)
+    broken = tmp_path / "broken.toml"
+    broken.write_text("rounds = = 2")
+    with pytest.raises(UserError, match="not valid TOML"):
+        read_toml(broken)
+
+
+def test_docs_hold_the_printed_reference() -> None:
+    assert reference() in (ROOT / "docs" / "CONFIG.md").read_text()
+    assert all(f"`{name}`" in reference() for name in KEYS)

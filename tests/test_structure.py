@@ -1,0 +1,52 @@
+"""The shape of the code: who may import whom, and no way to run code from a file."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FORBIDDEN = {
+    "federated": {"clients", "server"},
+    "clients": {"server"},
+    "server": {"clients"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Return the top-level packages that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_packages_import_only_downwards(package: str) -> None:
+    files = list((ROOT / package).rglob("*.py"))
+    assert files
+    for path in files:
+        assert not imports(path) & FORBIDDEN[package], path
+
+
+def test_training_knows_neither_flower_nor_ray() -> None:
+    for name in ("training", "losses", "memory", "batches", "sharing", "metrics", "exact"):
+        assert not imports(ROOT / "federated" / f"{name}.py") & {"flwr", "ray"}
+
+
+def test_only_the_engine_touches_flowers_inside() -> None:
+    for package in FORBIDDEN:
+        for path in (ROOT / package).rglob("*.py"):
+            inside = "flwr.supercore" in path.read_text()
+            assert inside == (path == ROOT / "federated" / "engine" / "grid.py"), path
+
+
+def test_nothing_loads_a_pickle() -> None:
+    for package in FORBIDDEN:
+        for path in (ROOT / package).rglob("*.py"):
+            assert not imports(path) & {"pickle", "cloudpickle", "dill", "joblib"}, path
+            assert "torch.load" not in path.read_text(), path
+            assert "allow_pickle=True" not in path.read_text(), path
