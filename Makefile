@@ -1,0 +1,45 @@
+# make demo, make test: each does all the set-up it needs. make help lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-ray test-realdata lint types check clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Consilium needs Python 3.11 or newer; try: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Installing into $(VENV); this takes a few minutes the first time."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/installed ## four synthetic hospitals, from nothing to plots and a summary
+	@$(BIN)/consilium run configs/demo.toml
+
+test: $(VENV)/installed-dev ## the default tests
+	@$(BIN)/python -m pytest
+
+test-ray: $(VENV)/installed-dev ## the tests that start a Ray cluster
+	@$(BIN)/python -m pytest -m ray
+
+test-realdata: $(VENV)/installed-dev ## the tests on real CT; CONSILIUM_DATA names its folder
+	@$(BIN)/python -m pytest -m realdata
+
+lint: $(VENV)/installed-dev ## ruff, style and format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/installed-dev ## mypy, strict
+	@$(BIN)/mypy
+
+check: lint types test test-ray ## all of the above but real data
+
+clean: ## remove what the targets made, but for runs/
+	@rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
