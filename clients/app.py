@@ -1,8 +1,9 @@
 """The Flower ClientApp of a hospital. Handlers unpack, call and pack; the work is in clients.work.
 
-A node is told who it is by its node-config: ``site = "NAME"``, or ``partition-id`` in a simulation
-(the index of the site's name in sorted order). ``vault = "FOLDER"`` says where private state lives,
-and any setting, such as ``data.covid-ct``, may be given there too.
+A node is told who it is by its node-config: ``site = "NAME"``. In a simulation, where it has only
+``partition-id`` k of ``num-partitions`` n, it hosts the sites k, k + n, k + 2n, ... in name order.
+``vault = "FOLDER"`` says where private state lives, and any setting, such as ``data.covid-ct``, may
+be given there too.
 """
 
 import time
@@ -45,11 +46,12 @@ def study_of(context: Context) -> Study:
 NODE_KEYS = ("site", "vault", "partition-id", "num-partitions")
 
 
-def site_name(context: Context, study: Study) -> str:
-    """Return which hospital this node is."""
-    if "site" in context.node_config:
-        return str(context.node_config["site"])
-    return site_names(study.common)[int(context.node_config["partition-id"])]
+def hosted_sites(context: Context, study: Study) -> tuple[str, ...]:
+    """Return which hospitals this node acts for."""
+    own = context.node_config
+    if "site" in own:
+        return (str(own["site"]),)
+    return site_names(study.common)[int(own["partition-id"]) :: int(own["num-partitions"])]
 
 
 def vault_root(context: Context, order: Order) -> Path:
@@ -68,7 +70,7 @@ def failures_stay_home(
         return call_next(message, context)
     except Exception as error:
         order = unpack_order(message)
-        folder = vault_root(context, order) / site_name(context, study_of(context))
+        folder = vault_root(context, order) / (order.site or f"node-{context.node_id}")
         log_failure(folder, f"{message.metadata.message_type} {order.method} round {order.round}")
         codes = {DivergedError: DIVERGED, OtherCodeError: OTHER_CODE}
         code = codes.get(type(error), FAILED)
@@ -86,7 +88,12 @@ def members(message: Message, context: Context) -> tuple[Order, list[Site]]:
         raise OtherCodeError(f"server {order.code}, site {code_digest()}")
     study = study_of(context)
     config, root = study.by_method[order.method], vault_root(context, order)
-    names = order.sites.split(",") if config.train.pooled else [site_name(context, study)]
+    hosted = hosted_sites(context, study)
+    names = [order.site] if order.site else list(hosted)
+    if not set(names) <= set(hosted):
+        raise ValueError(f"this node hosts {hosted} and not {names}")
+    if config.train.pooled:
+        names = order.sites.split(",")
     vaults = [Vault(vault_folder(root, name, order.method, order.seed)) for name in names]
     return order, [
         open_site(config, name, seed=order.seed, vault=vault)
@@ -99,12 +106,12 @@ app = ClientApp(mods=[failures_stay_home])
 
 @app.query("register", mods=[failures_stay_home])
 def register(message: Message, context: Context) -> Message:
-    """Tell the server which hospital this node is, and how many training images it has."""
-    _, sites = members(message, context)
-    name = site_name(context, study_of(context))
-    site = next(site for site in sites if site.name == name)
-    report = Report(name, "train", "current", len(site.data.train), {})
-    return pack_reply(message, None, [report])
+    """Tell the server which hospitals this node hosts, and how many training images each has."""
+    order, sites = members(message, context)
+    hosted = hosted_sites(context, study_of(context))
+    counts = [(site.name, len(site.data.train)) for site in sites if site.name in hosted]
+    reports = [Report(name, "train", "current", count, {}) for name, count in counts]
+    return pack_reply(message, None, reports)
 
 
 @app.train(mods=[failures_stay_home])

@@ -24,7 +24,8 @@ class Order:
     Attributes:
         method: Method of this run, a key of the study.
         seed: Seed of this run.
-        round: 1-based.
+        round: 1-based; 0 is registration.
+        site: Which of its sites the node shall act for; empty: all that it hosts.
         sites: Comma-separated names of all sites of the run.
         folder: The run's folder; a site without a vault of its own configured keeps it in there.
         code: Digest of the server's code; a site with other code refuses.
@@ -33,6 +34,7 @@ class Order:
     method: str
     seed: int
     round: int
+    site: str
     sites: str
     folder: str
     code: str

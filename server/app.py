@@ -1,7 +1,8 @@
 """The Flower ServerApp: register the hospitals, then run every method with every seed."""
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from flwr.app import Context, Message
@@ -18,12 +19,13 @@ from federated.settings import Config
 from federated.training import outputs
 from federated.wire import Order, pack_order, unpack_reports
 from server.record import Record
-from server.rounds import Cell, by_node, run_cell
+from server.rounds import Cell, by_group, run_cell
 
 app = ServerApp()
 
 REGISTRATION_SECONDS = 120.0
 """How long to wait for all sites to appear."""
+POLL_SECONDS = 0.2
 
 
 @app.main()
@@ -35,6 +37,8 @@ def main(grid: Grid, context: Context) -> None:
     record = Record.open(
         folder, to_toml(given, study), environment(), getattr(grid, "listener", None)
     )
+    # Flower streams this line to whoever said `flwr run`; results do not travel back by themselves.
+    logging.getLogger("flwr").info("Results go to %s", folder.absolute())
     nodes = register(grid, study, record)
     for method, seed in study.cells():
         run_cell(open_cell(grid, record, study.by_method[method], method, seed, nodes))
@@ -44,49 +48,63 @@ def main(grid: Grid, context: Context) -> None:
 def register(grid: Grid, study: Study, record: Record) -> dict[str, int]:
     """Return the node of every site, in name order, once all of them have answered.
 
+    A node may host several sites; each site gets messages of its own.
+
     Raises:
-        UserError: sites are missing, unknown, or two nodes say they are the same site.
+        UserError: sites are missing, unknown, or two nodes say that they are the same site.
     """
     expected = site_names(study.common)
-    nodes = wait_for_nodes(grid, len(expected))
+    found: dict[str, int] = {}
+    asked: set[int] = set()
+    deadline = time.monotonic() + REGISTRATION_SECONDS
+    while missing := sorted(set(expected) - set(found)):
+        if new := sorted(set(grid.get_node_ids()) - asked):
+            asked |= set(new)
+            for site, node in ask_who(grid, study, record, new, expected).items():
+                if site in found:
+                    raise UserError(f"two nodes say that they are the site {site}.")
+                found[site] = node
+        elif time.monotonic() > deadline:
+            raise UserError(
+                f"{len(asked)} nodes are connected and none is the site {', '.join(missing)}; "
+                f"start one with --node-config 'site=\"{missing[0]}\"'."
+            )
+        else:
+            time.sleep(POLL_SECONDS)
+    return {site: found[site] for site in sorted(found)}
+
+
+def ask_who(
+    grid: Grid, study: Study, record: Record, nodes: Sequence[int], expected: Sequence[str]
+) -> dict[str, int]:
+    """Ask nodes which sites they host and whether they can open them.
+
+    Raises:
+        UserError: a node failed, or hosts a site that is not in the run.
+    """
     method, seed = study.cells()[0]
-    order = Order(method, seed, 0, ",".join(expected), str(record.folder.absolute()), code_digest())
-    messages = [Message(pack_order(order, None), node, "query.register") for node in nodes]
-    replies = by_node(grid, messages, study.common.engine.timeout)
+    folder = str(record.folder.absolute())
+    order = Order(method, seed, 0, "", ",".join(expected), folder, code_digest())
+    messages = [
+        Message(pack_order(order, None), node, "query.register", group_id=str(node))
+        for node in nodes
+    ]
+    replies = by_group(grid, messages, study.common.engine.timeout)
     found: dict[str, int] = {}
     for node in nodes:
-        reply = replies.get(node)
+        reply = replies.get(str(node))
         if reply is None or reply.has_error():
             why = reply.error.reason if reply is not None else "no answer"
             raise UserError(
                 f"a site could not be opened before round 1: {why} (logs: "
-                f"{record.folder / 'sites'}/SITE/site.log)."
+                f"{record.folder / 'sites'}/*/site.log)."
             )
-        (report,) = unpack_reports(reply.content)
-        if report.site in found:
-            raise UserError(f"two nodes say that they are the site {report.site}.")
-        found[report.site] = node
-        record.emit("site-registered", site=report.site, num_examples=report.num_examples)
-    if missing := set(expected) - set(found):
-        raise UserError(f"no node is the site {', '.join(sorted(missing))}.")
-    return {site: found[site] for site in sorted(found)}
-
-
-def wait_for_nodes(grid: Grid, count: int) -> list[int]:
-    """Return the nodes' ids once there are ``count`` of them.
-
-    Raises:
-        UserError: they are not there after ``REGISTRATION_SECONDS``.
-    """
-    deadline = time.monotonic() + REGISTRATION_SECONDS
-    while len(nodes := sorted(grid.get_node_ids())) < count:
-        if time.monotonic() > deadline:
-            raise UserError(
-                f"{len(nodes)} nodes are connected and the run has {count} sites; start one node "
-                f"per site (flwr run: --federation-config 'num-supernodes={count}')."
-            )
-        time.sleep(0.2)
-    return nodes
+        for report in unpack_reports(reply.content):
+            if report.site not in expected:
+                raise UserError(f"a node says that it is {report.site}, which is not in the run.")
+            found[report.site] = node
+            record.emit("site-registered", site=report.site, num_examples=report.num_examples)
+    return found
 
 
 def open_cell(

@@ -164,23 +164,17 @@ def ask(cell: Cell, action: str, round: int, shared: ArrayRecord | None) -> dict
     Raises:
         RunStoppedError: fewer good answers than ``server.min-sites``.
     """
-    order = Order(
-        cell.method,
-        cell.seed,
-        round,
-        ",".join(cell.nodes),
-        str(cell.record.folder.absolute()),
-        code_digest(),
-    )
-    messages = {
-        site: Message(pack_order(order, shared), node, action, group_id=str(round))
-        for site, node in cell.addressed.items()
-    }
-    replies = by_node(cell.grid, messages.values(), cell.config.engine.timeout)
-    answers, failures = {}, {}
+    folder = str(cell.record.folder.absolute())
+    every = ",".join(cell.nodes)
+    messages = {}
     for site, node in cell.addressed.items():
+        order = Order(cell.method, cell.seed, round, site, every, folder, code_digest())
+        messages[site] = Message(pack_order(order, shared), node, action, group_id=site)
+    replies = by_group(cell.grid, messages.values(), cell.config.engine.timeout)
+    answers, failures = {}, {}
+    for site, message in messages.items():
         try:
-            answers[site] = read(cell, action, messages[site], replies.get(node))
+            answers[site] = read(cell, action, message, replies.get(site))
         except BadReplyError as error:
             failures[site] = str(error)
             cell.record.emit(
@@ -204,10 +198,13 @@ def ask(cell: Cell, action: str, round: int, shared: ArrayRecord | None) -> dict
     return answers
 
 
-def by_node(grid: Grid, messages: Iterable[Message], timeout: float) -> dict[int, Message]:
-    """Return the replies by node id."""
+def by_group(grid: Grid, messages: Iterable[Message], timeout: float) -> dict[str, Message]:
+    """Return the replies by the group id of their messages, which says what each is about.
+
+    Not by node: a node may host several sites.
+    """
     replies = grid.send_and_receive(messages, timeout=timeout)
-    return {reply.metadata.src_node_id: reply for reply in replies}
+    return {reply.metadata.group_id: reply for reply in replies}
 
 
 def read(cell: Cell, action: str, sent: Message, reply: Message | None) -> Answer:

@@ -137,3 +137,22 @@ def test_load_refuses_a_folder_without_a_run(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="holds no run"):
         load(tmp_path)
+
+
+def test_fewer_nodes_than_sites_give_the_same_bits(tiny, run_tiny) -> None:
+    """`flwr run` starts two nodes by default; each then hosts several sites."""
+    from flwr.app import RecordDict as Records
+
+    from clients.app import app as client_app
+    from federated.config import plain
+    from server.app import app as server_app
+
+    expected = run_tiny("one-each", methods="consilium")
+    given = tiny("two-nodes", methods="consilium")
+    settings = {key: plain(value) for key, value in given.items()}
+    grid = InlineGrid(client_app, settings, 2)
+    server_app(grid, Context(1, 1, {}, Records(), settings))
+    found = load(given["folder"])
+    pd.testing.assert_frame_equal(
+        numbers(expected, "consilium"), numbers(found, "consilium"), check_exact=True
+    )

@@ -11,6 +11,7 @@ import clients.work
 from clients.app import app as client_app
 from federated.engine.run import run
 from federated.results import Run, load
+from federated.wire import unpack_order
 from server.rounds import RunStoppedError
 from test_laws import shared
 from test_messages import load_with
@@ -18,17 +19,13 @@ from test_messages import load_with
 Spoil = Callable[[ArrayRecord], None]
 
 
-def spoiling(spoil: Spoil, site: int = 1, round: str = "2"):
+def spoiling(spoil: Spoil, site: str = "phantom-2", round: int = 2):
     """Return a client whose training reply of one site in one round is spoilt."""
 
     def client(message: Message, context: Context) -> Message:
         reply = client_app(message, context)
-        metadata = message.metadata
-        if (
-            metadata.message_type == "train"
-            and metadata.group_id == round
-            and context.node_config["partition-id"] == site
-        ):
+        order = unpack_order(message)
+        if message.metadata.message_type == "train" and (order.site, order.round) == (site, round):
             spoil(reply.content.array_records["shared"])
         return reply
 
@@ -91,7 +88,7 @@ def test_a_spoilt_reply_is_left_out_and_named(tiny, spoil: Spoil, reason: str) -
 
 def test_left_out_means_the_mean_of_the_others(tiny, run_tiny) -> None:
     """Round 1 without phantom-3 is round 1 of a federation that never had it."""
-    spoilt = run_spoilt(tiny, spoiling(nan, site=2, round="1"), rounds=1)
+    spoilt = run_spoilt(tiny, spoiling(nan, site="phantom-3", round=1), rounds=1)
     never = run_tiny("never", phantom__sites=2, rounds=1)
     path = Path("fedavg") / "seed-0" / "shared.safetensors"
     assert (spoilt.folder / path).read_bytes() == (never.folder / path).read_bytes()

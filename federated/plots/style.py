@@ -157,18 +157,21 @@ def rounds_axis(axes: Sequence[Axes]) -> None:
 
 def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
     """Put one legend for all panels under them."""
-    columns = max(1, int(figure.get_figwidth() // 1.15))
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    # Inches of a line sample with its margins, and of a letter at this size.
+    columns = max(1, int(figure.get_figwidth() // (0.65 + 0.052 * longest)))
     figure.legend(
         handles=list(handles), loc="outside lower center", ncols=columns, handlelength=2.6
     )
 
 
-def short(name: str, length: int = 30) -> str:
-    """Return a name that fits over a panel, its middle left out if it is long."""
+def short(name: str, length: int = 24) -> str:
+    """Return a name that fits over a panel, a part left out if it is long."""
     if len(name) <= length:
         return name
-    half = (length - 1) // 2
-    return f"{name[:half]}…{name[-half:]}"
+    # Names of a kind tend to differ early: hospital-17-of-the-trust.
+    tail = length // 4
+    return f"{name[: length - 1 - tail]}…{name[-tail:]}"
 
 
 def save(figure: Figure, stem: Path, formats: Iterable[str] = ("png",)) -> list[Path]:
