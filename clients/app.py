@@ -107,7 +107,7 @@ app = ClientApp(mods=[failures_stay_home])
 @app.query("register", mods=[failures_stay_home])
 def register(message: Message, context: Context) -> Message:
     """Tell the server which hospitals this node hosts, and how many training images each has."""
-    order, sites = members(message, context)
+    _, sites = members(message, context)
     hosted = hosted_sites(context, study_of(context))
     counts = [(site.name, len(site.data.train)) for site in sites if site.name in hosted]
     reports = [Report(name, "train", "current", count, {}) for name, count in counts]

@@ -131,7 +131,7 @@ def _report(folder: Path, *, quiet: bool = False) -> None:
     run = load(folder)
     write_parquet(run)
     plots = save_all(run, folder / "plots")
-    page = write_summary(run)
+    page = write_summary(run, plots)
     if not quiet:
         print(summary_table(run))
         print(f"\nsummary: {page}\nplots:   {folder / 'plots'} ({len(plots)} pictures)")

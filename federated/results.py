@@ -80,10 +80,10 @@ class Run:
     def wide(self, split: str, model: str = "current") -> pd.DataFrame:
         """Return one row per method, seed, round and site, one column per metric."""
         chosen = self.metrics[(self.metrics["split"] == split) & (self.metrics["model"] == model)]
-        wide = chosen.pivot_table(
-            index=[*KEYS, "num_examples"], columns="metric", values="value", sort=False
-        )
-        return wide.rename_axis(columns=None).reset_index()
+        # Not pivot_table: it would drop a site whose every value is undefined.
+        wide = chosen.set_index([*KEYS, "num_examples", "metric"])["value"].unstack("metric")
+        order = chosen[[*KEYS, "num_examples"]].drop_duplicates()
+        return order.merge(wide.rename_axis(columns=None).reset_index(), how="left")
 
     def selected(self, split: str, model: str = "kept") -> pd.DataFrame:
         """Return metrics of the model that each site chose on its own validation images.
@@ -91,8 +91,14 @@ class Run:
         Args:
             split: ``val`` or ``test``. The choice itself never looks at ``test``.
             model: ``kept``, ``personalised``, ``own`` or ``final``.
+
+        Returns:
+            One row per method, seed and site; ``kept_round`` is the round that was chosen.
         """
-        return self.wide(split, model)
+        chosen = self.wide(split, model)
+        rounds = self.metrics.query("metric == 'kept_round'")[["method", "seed", "site", "value"]]
+        rounds = rounds.rename(columns={"value": "kept_round"}).astype({"kept_round": int})
+        return chosen.drop(columns=["round", "kept_round"], errors="ignore").merge(rounds)
 
     def predictions(self, site: str, method: str, seed: int, which: str = "kept") -> pd.DataFrame:
         """Return a site's predictions: split, image, label, probability.

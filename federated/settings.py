@@ -30,6 +30,14 @@ class Data:
     covid_ct: str = setting("", "folder of COVID-CT as published; one site, its official split")
     sars_cov_2: str = setting("", "folder of the SARS-CoV-2 CT-scan dataset; one site")
     manifest: str = setting("", "CSV or parquet manifest with a site column; one site per value")
+    columns: str = setting(
+        "", "the manifest's own column names, such as path=file,label=dx,site=hospital"
+    )
+    labels: str = setting("", "names of classes beyond the usual, such as NCP=1,CP=0,Normal=0")
+    folder: str = setting("", "folder of one folder per class, or of such folders, one per site")
+    strict: bool = setting(
+        True, "stop at the first unusable file or row; false: go on without it and list it"
+    )
     cache: str = setting("", "folder of decoded images; empty: the user's cache folder")
     image_size: int = setting(64, "side of the network's input in pixels", low=16, high=1024)
     resize: int = setting(
@@ -44,7 +52,32 @@ class Data:
     duplicate_correlation: float = setting(
         0.95, "images that correlate above this at 32x32 are one group for the split", low=0, high=1
     )
-    split_seed: int = setting(0, "seed of the splits, the same for every method and seed", low=0)
+    split_seed: int = setting(
+        0, "seed of splits, partition and shift, the same for every method and seed", low=0
+    )
+    shift: float = setting(
+        0.0, "how far simulated scanners pull real sites apart: 0 not at all, 1 clearly", low=0, high=3
+    )
+    slices: int = setting(8, "slices taken of a volume, evenly over its lungs", low=1, high=512)
+    window_level: float = setting(-600.0, "middle of the window on Hounsfield data, HU")
+    window_width: float = setting(1500.0, "width of the window on Hounsfield data, HU", low=1)
+    trim: bool = setting(False, "cut uniform borders off, as of figures cut out of papers")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Many hospitals out of each real data set."""
+
+    kind: str = setting(
+        "none",
+        "how images are dealt to hospitals",
+        choices=("none", "iid", "dirichlet", "quantity", "patient", "column"),
+    )
+    sites: int = setting(4, "hospitals per data set, except for column", low=1, high=10000)
+    alpha: float = setting(
+        0.5, "Dirichlet concentration of dirichlet and quantity; small: uneven", low=0.001
+    )
+    column: str = setting("", "column of the manifest whose values are hospitals, for column")
 
 
 @dataclass(frozen=True)
@@ -207,6 +240,7 @@ class Config:
     rounds: int = setting(10, "rounds of training", low=1)
     folder: str = setting("", "run folder; empty: runs/NAME-DATE-TIME")
     data: Data = field(default_factory=Data)
+    partition: Partition = field(default_factory=Partition)
     phantom: Phantom = field(default_factory=Phantom)
     model: Model = field(default_factory=Model)
     train: Train = field(default_factory=Train)

@@ -37,8 +37,9 @@ def main(grid: Grid, context: Context) -> None:
     record = Record.open(
         folder, to_toml(given, study), environment(), getattr(grid, "listener", None)
     )
-    # Flower streams this line to whoever said `flwr run`; results do not travel back by themselves.
-    logging.getLogger("flwr").info("Results go to %s", folder.absolute())
+    if not hasattr(grid, "listener"):
+        # `flwr run` streams this line; results do not travel back by themselves.
+        logging.getLogger("flwr").info("Results go to %s", folder.absolute())
     nodes = register(grid, study, record)
     for method, seed in study.cells():
         run_cell(open_cell(grid, record, study.by_method[method], method, seed, nodes))

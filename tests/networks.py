@@ -57,9 +57,7 @@ def mobilenet_v2() -> nn.Module:
     blocks, channels = [conv_bn(3, 32, 3, 2)], 32
     for expand, outputs, repeats, stride in table:
         for repeat in range(repeats):
-            blocks.append(
-                InvertedResidual(channels, outputs, stride if repeat == 0 else 1, expand)
-            )
+            blocks.append(InvertedResidual(channels, outputs, stride if repeat == 0 else 1, expand))
             channels = outputs
     blocks.append(conv_bn(channels, 1280, 1))
     return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, 2))

@@ -10,12 +10,12 @@ import pytest
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.supercore.task_identity import TaskIdentity
+from test_laws import numbers
 
 from federated.engine.grid import enter_task, give_id
 from federated.engine.inline import InlineGrid
 from federated.engine.run import run
 from federated.results import Run, load
-from test_laws import numbers
 
 echo = ClientApp()
 

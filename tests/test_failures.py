@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Context, Message
+from test_laws import shared
+from test_messages import load_with
 
 import clients.work
 from clients.app import app as client_app
@@ -13,8 +15,6 @@ from federated.engine.run import run
 from federated.results import Run, load
 from federated.wire import unpack_order
 from server.rounds import RunStoppedError
-from test_laws import shared
-from test_messages import load_with
 
 Spoil = Callable[[ArrayRecord], None]
 

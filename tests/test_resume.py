@@ -5,13 +5,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from flwr.app import Context, Message
+from test_laws import numbers
+from test_messages import load_with
 
 from clients.app import app as client_app
 from federated.engine.run import run
 from federated.errors import UserError
 from federated.results import load
-from test_laws import numbers
-from test_messages import load_with
 
 MESSAGES = 3 + 2 * 3 * 3 + 3
 """Of a run of 3 sites and 3 rounds: registration, training and evaluation, last steps."""
