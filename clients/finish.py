@@ -54,7 +54,9 @@ def personalised(site: Site, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return ``state`` after the last epochs on the site's own images, lr decayed to 0."""
     config = site.config
     site.model.load_state_dict(dict(state))
-    train = replace(config.train, lr=config.personalise.lr, local_epochs=1, proximal_mu=0.0)
+    train = replace(
+        config.train, lr=config.personalise.lr, local_epochs=1, max_steps=0, proximal_mu=0.0
+    )
     contrast = replace(config.contrast, warmup_rounds=0)
     if contrast.objective == "moon":
         contrast = replace(contrast, objective="none")

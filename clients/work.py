@@ -219,6 +219,7 @@ def training_metrics(
         "contrastive": trained.contrastive,
         "gradient_norm": trained.gradient_norm,
         "steps": trained.steps,
+        "images_seen": trained.examples,
     }
     if memory:
         metrics["memory_entries"] = len(memory)

@@ -98,16 +98,20 @@ def _resume(arguments: argparse.Namespace) -> None:
 
 
 def _execute(given: dict[str, Any], style: str, *, new: bool) -> None:
+    # A network of the user's own, package.module:factory, lies where the command is called.
+    sys.path.insert(0, str(Path.cwd()))
     from federated.config import parse
     from federated.data import prepare, site_names
-    from federated.engine.run import run
-    from federated.progress import progress
+    from federated.engine import check, run
+    from federated.progress import preparing, progress
     from federated.runfolder import choose_folder
 
     study = parse(given)
+    check(study)
     folder = choose_folder(study.common, new=new)
     sites = site_names(study.common)
-    prepare(study.common)
+    with preparing(style=style) as report:
+        prepare(study.common, report)
     _say(f"run folder: {folder}", style)
     try:
         with progress(study, sites, style=style) as listener:

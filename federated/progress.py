@@ -3,13 +3,20 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from federated.config import Study
@@ -101,6 +108,29 @@ def plain_line(event: Mapping[str, Any]) -> str | None:
     if event["kind"] == "worker-lost":
         return f"  a worker died (try {event['tries']}); its site goes to a fresh one"
     return None
+
+
+@contextmanager
+def preparing(*, style: str) -> Iterator[Callable[[str, int, int], None] | None]:
+    """Yield a function that shows how many images of a site are decoded; None if nothing is shown.
+
+    Args:
+        style: As for ``progress``; only a terminal shows it.
+    """
+    console = Console(stderr=True)
+    if style != "auto" or not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("preparing {task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(site: str, done: int, total: int) -> None:
+            if site not in tasks:
+                tasks[site] = bars.add_task(site, total=total)
+            bars.update(tasks[site], completed=done)
+
+        yield report
 
 
 @contextmanager

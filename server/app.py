@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
-import torch
 from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
@@ -13,10 +12,9 @@ from federated.data import site_names
 from federated.environment import environment
 from federated.errors import UserError
 from federated.fingerprint import code_digest
-from federated.network import configured_boundary, network_of
+from federated.network import check_network, configured_boundary, network_of
 from federated.runfolder import choose_folder
 from federated.settings import Config
-from federated.training import outputs
 from federated.wire import Order, pack_order, unpack_reports
 from server.record import Record
 from server.rounds import Cell, by_group, run_cell
@@ -117,16 +115,7 @@ def open_cell(
         UserError: the network does not fit the method, such as having no embedding to contrast.
     """
     model = network_of(config, seed)
-    size = config.data.image_size
-    with torch.no_grad():
-        logits, embedding = outputs(model.eval(), torch.zeros(2, 3, size, size))
-    if logits.shape != (2, 2):
-        raise UserError(f"{config.model.name}: logits of shape (batch, 2) are needed.")
-    if config.contrast.objective != "none" and embedding is None:
-        raise UserError(
-            f"{method}: contrast.objective = {config.contrast.objective} needs an embedding; let "
-            f"{config.model.name} return (logits, embedding)."
-        )
+    check_network(config, model, method)
     boundary = configured_boundary(config, model)
     state = model.state_dict()
     initial = {spec.name: state[spec.name].numpy() for spec in boundary.shared}

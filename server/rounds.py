@@ -136,7 +136,7 @@ def run_round(
         "round-ended",
         **name,
         seconds=seconds,
-        images=sum(examples(a) for a in trained.values()) * cell.config.train.local_epochs,
+        images=sum(r.metrics["images_seen"] for a in trained.values() for r in a.reports),
         val_auc={site: value if np.isfinite(value) else None for site, value in aucs.items()},
     )
     progress = Progress(round, *best, False, cell.record.sizes())

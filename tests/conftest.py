@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from federated.engine.run import run
+from federated.engine import run
 from federated.results import Run, load
 
 TINY = {

@@ -14,7 +14,7 @@ from test_laws import numbers
 
 from federated.engine.grid import enter_task, give_id
 from federated.engine.inline import InlineGrid
-from federated.engine.run import run
+from federated.engine import run
 from federated.results import Run, load
 
 echo = ClientApp()

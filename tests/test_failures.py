@@ -11,7 +11,7 @@ from test_messages import load_with
 
 import clients.work
 from clients.app import app as client_app
-from federated.engine.run import run
+from federated.engine import run
 from federated.results import Run, load
 from federated.wire import unpack_order
 from server.rounds import RunStoppedError
@@ -35,7 +35,7 @@ def spoiling(spoil: Spoil, site: str = "phantom-2", round: int = 2):
 def run_spoilt(tiny, client: object, **settings: object) -> Run:
     given = tiny("spoilt", **settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("federated.engine.run.load_app", load_with(client))
+        patch.setattr("federated.engine.running.load_app", load_with(client))
         run(given)
     return load(given["folder"])
 
@@ -97,7 +97,7 @@ def test_left_out_means_the_mean_of_the_others(tiny, run_tiny) -> None:
 def test_too_few_good_sites_stop_the_run_with_nothing_lost(tiny) -> None:
     given = tiny("spoilt", server__min_sites=3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("federated.engine.run.load_app", load_with(spoiling(nan)))
+        patch.setattr("federated.engine.running.load_app", load_with(spoiling(nan)))
         with pytest.raises(RunStoppedError) as caught:
             run(given)
     sentence = str(caught.value)

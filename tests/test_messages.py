@@ -9,7 +9,7 @@ from flwr.app import Context, Message
 from safetensors.numpy import load_file
 
 from clients.app import app as client_app
-from federated.engine.run import run
+from federated.engine import run
 from federated.models import build_model
 from federated.results import load
 from federated.sharing import boundary_of
@@ -32,7 +32,7 @@ class Tap:
 @pytest.fixture
 def tapped(monkeypatch: pytest.MonkeyPatch) -> Tap:
     tap = Tap()
-    monkeypatch.setattr("federated.engine.run.load_app", load_with(tap))
+    monkeypatch.setattr("federated.engine.running.load_app", load_with(tap))
     return tap
 
 
@@ -115,7 +115,8 @@ def test_metrics_on_the_wire_are_of_a_fixed_list(tiny, tapped: Tap) -> None:
     }
     classification = {"auc", "accuracy", "balanced_accuracy", "f1", "loss"}
     classification |= {"sensitivity", "specificity", "precision"}
-    training = {"loss", "cross_entropy", "contrastive", "gradient_norm", "steps", "seconds"}
+    training = {"loss", "cross_entropy", "contrastive", "gradient_norm", "steps"}
+    training |= {"images_seen", "seconds"}
     training |= {"memory_entries", "memory_age", "num_examples"}
     assert names <= classification | training | {"kept_round", "chose_kept"}
     assert classification | training <= names
@@ -140,7 +141,7 @@ def test_weights_travel_by_reference_but_cannot_be_changed_by_a_site(tiny) -> No
 
 def run_with(client: object, given: dict[str, str]) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("federated.engine.run.load_app", load_with(client))
+        patch.setattr("federated.engine.running.load_app", load_with(client))
         run(given)
     return Path(given["folder"])
 

@@ -14,7 +14,9 @@ def test_long_form_comes_back_to_the_bit(run_tiny) -> None:
     assert tuple(run.metrics.columns) == COLUMNS
     value = 0.1 + 0.2 * math.pi
     record = Record(run.folder)
-    record.add("fedavg", 0, 1, [Report("phantom-1", "val", "odd", 5, {"auc": value, "f1": math.nan})])
+    record.add(
+        "fedavg", 0, 1, [Report("phantom-1", "val", "odd", 5, {"auc": value, "f1": math.nan})]
+    )
     again = type(run)(run.folder).metrics.query("model == 'odd'")
     assert again["value"].iloc[0] == value and math.isnan(again["value"].iloc[1])
     assert list(again["num_examples"]) == [5, 5]

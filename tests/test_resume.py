@@ -9,7 +9,7 @@ from test_laws import numbers
 from test_messages import load_with
 
 from clients.app import app as client_app
-from federated.engine.run import run
+from federated.engine import run
 from federated.errors import UserError
 from federated.results import load
 
@@ -49,7 +49,7 @@ def test_resumed_is_uninterrupted(tiny, count: int, monkeypatch: pytest.MonkeyPa
     }
     whole, cut = tiny("whole", **settings), tiny("cut", **settings)
     run(whole)
-    monkeypatch.setattr("federated.engine.run.load_app", load_with(cut_after(count)))
+    monkeypatch.setattr("federated.engine.running.load_app", load_with(cut_after(count)))
     with pytest.raises(PowerCutError):
         run(cut)
     monkeypatch.undo()
@@ -70,7 +70,7 @@ def test_a_second_cell_resumes_without_repeating_the_first(
 ) -> None:
     whole, cut = (tiny(name, methods="fedavg,moon") for name in ("whole", "cut"))
     run(whole)
-    monkeypatch.setattr("federated.engine.run.load_app", load_with(cut_after(3 + 15 + 7)))
+    monkeypatch.setattr("federated.engine.running.load_app", load_with(cut_after(3 + 15 + 7)))
     with pytest.raises(PowerCutError):
         run(cut)
     monkeypatch.undo()

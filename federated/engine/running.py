@@ -7,9 +7,11 @@ from typing import Any
 
 from flwr.app import Context, RecordDict
 
+from federated.compute import device_for
 from federated.config import Given, Study, parse, plain
 from federated.data import site_names
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, Settings
+from federated.network import check_network, configured_boundary, network_of
 
 SERVER_APP = "server.app:app"
 CLIENT_APP = "clients.app:app"
@@ -19,6 +21,20 @@ def load_app(reference: str) -> Any:
     """Return the object behind ``package.module:name``."""
     module, _, name = reference.partition(":")
     return getattr(import_module(module), name)
+
+
+def check(study: Study) -> None:
+    """Find mistakes that every site would run into, before any of them starts.
+
+    Raises:
+        UserError: a network does not fit its method, or a GPU is wanted where there is none.
+    """
+    if study.common.engine.kind == "inline":
+        device_for(study.common.engine.gpus)
+    for method, config in study.by_method.items():
+        model = network_of(config, seed=0)
+        check_network(config, model, method)
+        configured_boundary(config, model)
 
 
 @contextmanager
