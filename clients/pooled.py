@@ -14,20 +14,18 @@ from torch.nn import functional as F
 
 from clients.site import Site, as_section, private_state, section
 from clients.work import optimizer_tensors, restore_optimizer, training_metrics
-from federated.batches import batch_slices, epoch_order, steps_per_epoch
+from federated.batches import Images, batch_slices, epoch_order, load_batch, steps_per_epoch
 from federated.compute import autocast
+from federated.evaluation import outputs
 from federated.seeding import global_torch_seed, seed_for
 from federated.sharing import Release, join, private_part, release
 from federated.training import (
     DivergedError,
-    Images,
     Trained,
     class_weights,
     contrastive_loss,
     learning_rate,
-    load_batch,
     make_optimizer,
-    outputs,
 )
 from federated.wire import Order, Report
 
@@ -47,7 +45,7 @@ def train(
     optimizer = make_optimizer(parameters, config.train, lr)
     restore_optimizer(optimizer, section(vaulted[0], "optimizer"))
     with global_torch_seed(seed_for(first.seed, "pooled", order.round, "layers")):
-        trained = train_together(sites, nets, parameters, optimizer, order.round)
+        trained, seen = train_together(sites, nets, parameters, optimizer, order.round)
     for net, site in zip(nets, sites, strict=True):
         keep = as_section(private_part(net.state_dict(), site.boundary), "private")
         if site is first and config.train.optimizer_state == "keep":
@@ -55,7 +53,10 @@ def train(
         if keep:
             site.vault.save(order.round, keep, {"round": order.round})
     metrics = training_metrics(trained, None, order.round)
-    reports = [Report(s.name, "train", "current", len(s.data.train), metrics) for s in sites]
+    reports = [
+        Report(s.name, "train", "current", len(s.data.train), {**metrics, "images_seen": count})
+        for s, count in zip(sites, seen, strict=True)
+    ]
     return release(first.model.state_dict(), first.boundary), reports
 
 
@@ -81,8 +82,11 @@ def train_together(
     parameters: Sequence[nn.Parameter],
     optimizer: torch.optim.Optimizer,
     round: int,
-) -> Trained:
+) -> tuple[Trained, list[int]]:
     """Train for one round, in each step a batch of every site; as long as the largest site needs.
+
+    Returns:
+        What was measured over all sites, and how many images of each site were seen.
 
     Raises:
         DivergedError: the loss is not finite.
@@ -98,7 +102,7 @@ def train_together(
     contrastive = contrastive_loss(config.contrast, ())
     steps = train.local_epochs * max(steps_per_epoch(len(s), train.batch_size) for s in splits)
     steps = min(steps, train.max_steps or steps)
-    totals, examples = torch.zeros(4, dtype=torch.float64), 0
+    totals, seen = torch.zeros(4, dtype=torch.float64), [0] * len(sites)
     for step in range(steps):
         terms, embeddings, classes, numbers = [], [], [], []
         for k, net in enumerate(nets):
@@ -113,7 +117,7 @@ def train_together(
             embeddings.append(z)
             classes.append(y)
             numbers.append(ids + firsts[k])
-            examples += len(ids)
+            seen[k] += len(ids)
         cross_entropy = torch.stack(terms).mean()
         contrast_term = cross_entropy.new_zeros(())
         if contrastive is not None:
@@ -130,4 +134,5 @@ def train_together(
             raise DivergedError(f"the loss is not finite in step {step + 1} of round {round}")
         totals += told
     means = (float(total) / steps for total in totals)
-    return Trained(next(means), next(means), next(means), next(means), steps, examples)
+    trained = Trained(next(means), next(means), next(means), next(means), steps, sum(seen))
+    return trained, seen

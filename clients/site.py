@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from clients.vault import Vault
-from federated.compute import device_for, uses_bf16
+from federated.batches import Images
+from federated.compute import Compute, device_for, uses_bf16
 from federated.data import load_site
 from federated.data.site import SiteData
 from federated.network import configured_boundary, network_of
 from federated.seeding import torch_generator
 from federated.settings import Config, Data, Model
 from federated.sharing import Boundary, private_part
-from federated.training import Compute, Images
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from clients.site import Site, as_section, private_state, section
+from federated.batches import Images
+from federated.evaluation import embed, predict, recalibrate
 from federated.memory import ContrastiveMemory
 from federated.metrics import classification_metrics
 from federated.seeding import global_torch_seed, seed_for
 from federated.sharing import Release, join, private_part, release
-from federated.training import (
-    Images,
-    Trained,
-    embed,
-    learning_rate,
-    make_optimizer,
-    predict,
-    recalibrate,
-    train_round,
-)
+from federated.training import Trained, learning_rate, make_optimizer, train_round
 from federated.wire import Order, Report
 
 EVALUATED = ("val", "test")

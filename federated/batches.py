@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,18 @@ from torch.nn import functional as F
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Images:
+    """A split: uint8 pixels (N, R, R), labels (N,), and the side of the network's input."""
+
+    pixels: npt.NDArray[np.uint8]
+    labels: Tensor
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 def epoch_order(labels: npt.NDArray[np.int64], sampling: str, generator: torch.Generator) -> Tensor:
@@ -103,3 +116,15 @@ def evaluation_slices(count: int, batch_size: int) -> Iterator[slice]:
     """Yield the slices of an evaluation pass; a lone image is fine there."""
     for index in range(math.ceil(count / batch_size)):
         yield slice(index * batch_size, min((index + 1) * batch_size, count))
+
+
+def load_batch(
+    images: Images, ids: Tensor, device: torch.device, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Return inputs (B, 3, S, S) and labels (B,) on ``device``; augmented if given a generator."""
+    pixels = torch.from_numpy(images.pixels[ids.numpy()]).to(device, non_blocking=True)
+    if generator is None:
+        x = evaluation_batch(pixels, images.size)
+    else:
+        x = training_batch(pixels, images.size, generator)
+    return x.contiguous(memory_format=torch.channels_last), images.labels[ids].to(device)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from federated import __version__
+from federated import __version__, data_command
 from federated.errors import UserError
 
 # Neither a simulation nor its sites talk to anyone: Flower's telemetry and update check stay off.
@@ -51,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="draw plots and the summary page of a run again")
     report.add_argument("folder", type=Path, help="the run's folder")
     report.set_defaults(call=lambda a: _report(a.folder))
+
+    data_command.add(commands)
 
     methods = commands.add_parser("methods", help="list the methods and what makes each")
     methods.set_defaults(call=_methods)
@@ -150,7 +152,7 @@ def _methods(arguments: argparse.Namespace) -> None:
 
 
 def _config(arguments: argparse.Namespace) -> None:
-    from federated.config import KEYS, plain, reference
+    from federated.keys import KEYS, plain, reference
 
     if arguments.markdown:
         print(reference(), end="")

@@ -1,10 +1,19 @@
 """Which device and which precision: looked up, not assumed."""
 
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import torch
 
 from federated.errors import UserError
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how to compute."""
+
+    device: torch.device
+    bf16: bool
 
 
 def device_for(gpus: float) -> torch.device:

@@ -4,14 +4,14 @@ Keys are dotted and hyphenated (``train.local-epochs``); lists are comma-separat
 list cannot be written (command line, Flower run-config).
 """
 
-import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any
 
 from federated.errors import UserError, did_you_mean
+from federated.keys import KEYS, checked, find_key, plain
 from federated.methods import METHODS
 from federated.settings import Config
 
@@ -20,41 +20,6 @@ Given = Mapping[str, Any]
 
 METHOD_SECTIONS = ("rounds", "model", "train", "contrast", "sharing", "bn", "server", "personalise")
 """What may differ between methods of one run. Data and engine are the same for all of them."""
-
-
-@dataclass(frozen=True)
-class Key:
-    """One setting by its dotted name."""
-
-    name: str
-    type: Any
-    default: Any
-    meaning: str
-    low: float | None
-    high: float | None
-    choices: tuple[str, ...]
-
-    def range_text(self) -> str:
-        """Return the admitted values in brackets, or nothing if any will do."""
-        if self.choices:
-            return f" ({', '.join(self.choices)})"
-        low = "" if self.low is None else f"{self.low:g}"
-        high = "" if self.high is None else f"{self.high:g}"
-        return f" ({low}..{high})" if low or high else ""
-
-
-def _keys_of(cls: type, prefix: str) -> Iterable[Key]:
-    hints = get_type_hints(cls)
-    for item in fields(cls):
-        name = prefix + item.name.replace("_", "-")
-        if is_dataclass(hints[item.name]):
-            yield from _keys_of(hints[item.name], f"{name}.")
-        else:
-            yield Key(name, hints[item.name], item.default, **item.metadata)
-
-
-KEYS: Mapping[str, Key] = {key.name: key for key in _keys_of(Config, "")}
-"""Every setting there is."""
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -116,73 +81,15 @@ def run_config_defaults() -> dict[str, bool | int | float | str]:
     return defaults
 
 
-def plain(value: Any) -> bool | int | float | str:
-    """Return a setting's value as TOML, JSON and Flower can all hold it."""
-    if isinstance(value, tuple):
-        return ",".join(str(item) for item in value)
-    return cast(bool | int | float | str, value)
-
-
-def _convert(key: Key, value: Any) -> Any:
-    """Return ``value`` in the type of ``key``, or raise ValueError."""
-    if key.type is bool:
-        if isinstance(value, bool):
-            return value
-        return {"true": True, "false": False}[str(value).lower()]
-    if key.type is int:
-        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-            raise ValueError
-        return int(value)
-    if key.type is float:
-        if isinstance(value, bool) or not math.isfinite(float(value)):
-            raise ValueError
-        return float(value)
-    if key.type is str:
-        if not isinstance(value, str):
-            raise ValueError
-        return value
-    items = value if isinstance(value, list | tuple) else str(value).split(",")
-    of_int = key.type == tuple[int, ...]
-    return tuple(int(i) if of_int else str(i).strip() for i in items if str(i).strip())
-
-
-_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-
-
-def _checked(key: Key, value: Any) -> Any:
-    expected = _TYPE_NAMES.get(key.type, "a comma-separated list")
-    try:
-        result = _convert(key, value)
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{key.name} = {value!r}: {expected} is needed.") from None
-    if key.choices and result not in key.choices:
-        hint = did_you_mean(str(result), key.choices)
-        raise UserError(f"{key.name} = '{result}' is none of {', '.join(key.choices)}{hint}.")
-    for number in result if isinstance(result, tuple) else (result,):
-        if key.low is not None and number < key.low:
-            raise UserError(f"{key.name} = {number} is below its least value {key.low:g}.")
-        if key.high is not None and number > key.high:
-            raise UserError(f"{key.name} = {number} is above its greatest value {key.high:g}.")
-    if isinstance(result, tuple) and (not result or len(set(result)) < len(result)):
-        raise UserError(f"{key.name} = {value!r}: at least one entry, none of them twice.")
-    return result
-
-
-def _key(name: str) -> Key:
-    if name not in KEYS:
-        raise UserError(f"there is no setting '{name}'{did_you_mean(name, KEYS)}.")
-    return KEYS[name]
-
-
 def build(given: Given) -> Config:
     """Return the ``Config`` of dotted keys, everything else at its default.
 
     Raises:
         UserError: a key is unknown, or a value has the wrong type or is out of its range.
     """
-    checked = {name: _checked(_key(name), value) for name, value in given.items()}
+    values = {name: checked(find_key(name), value) for name, value in given.items()}
     config = Config()
-    for name, value in checked.items():
+    for name, value in values.items():
         *section, last = name.replace("-", "_").split(".")
         if section:
             part = replace(getattr(config, section[0]), **{last: value})
@@ -243,7 +150,7 @@ def _of_method(common: Mapping[str, Any], name: str, table: Mapping[str, Any]) -
             f"[method.{name}] with base = one of {', '.join(METHODS)}."
         )
     for key in own:
-        _key(key)
+        find_key(key)
         if key.split(".")[0] not in METHOD_SECTIONS:
             raise UserError(f"method.{name}.{key} is the same for all methods: set {key} instead.")
     preset = METHODS[base].settings
@@ -307,11 +214,3 @@ def _toml_value(value: Any) -> str:
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'
     return repr(value)
-
-
-def reference() -> str:
-    """Return docs/CONFIG.md's table of all settings."""
-    lines = ["| setting | default | meaning |", "|---|---|---|"]
-    for name, key in KEYS.items():
-        lines.append(f"| `{name}` | `{plain(key.default)}` | {key.meaning}{key.range_text()} |")
-    return "\n".join(lines) + "\n"

@@ -4,11 +4,11 @@ import torch
 from torch import nn
 
 from federated.errors import UserError
+from federated.evaluation import outputs
 from federated.models import build_model
 from federated.seeding import seed_for
 from federated.settings import Config
 from federated.sharing import Boundary, boundary_of
-from federated.training import outputs
 
 
 def network_of(config: Config, seed: int) -> nn.Module:

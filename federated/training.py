@@ -8,51 +8,21 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from federated.batches import (
-    batch_slices,
-    epoch_order,
-    evaluation_batch,
-    evaluation_slices,
-    training_batch,
-)
-from federated.compute import autocast
+from federated.batches import Images, batch_slices, epoch_order, load_batch
+from federated.compute import Compute, autocast
 from federated.errors import UserError
+from federated.evaluation import outputs
 from federated.losses import moon, nt_xent, proximal, sup_con
 from federated.memory import ContrastiveMemory, MemoryView
 from federated.settings import Contrast, Train
-from federated.sharing import holds_statistics
-
-EVALUATION_BATCH = 128
 
 
 class DivergedError(Exception):
     """The loss of a step is not finite."""
-
-
-@dataclass(frozen=True)
-class Images:
-    """A split: uint8 pixels (N, R, R), labels (N,), and the side of the network's input."""
-
-    pixels: npt.NDArray[np.uint8]
-    labels: Tensor
-    size: int
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
-class Compute:
-    """Where and how to compute."""
-
-    device: torch.device
-    bf16: bool
 
 
 @dataclass(frozen=True)
@@ -85,15 +55,6 @@ def make_optimizer(
     return torch.optim.Adam(
         parameters, lr=lr, betas=(train.momentum, 0.999), weight_decay=train.weight_decay
     )
-
-
-def outputs(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return float32 logits (B, K) and the unnormalised embedding (B, d), None if there is none."""
-    result = model(x)
-    if isinstance(result, tuple):
-        logits, embedding = result
-        return logits.float(), embedding.float()
-    return result.float(), None
 
 
 def class_weights(labels: Tensor) -> Tensor:
@@ -212,80 +173,3 @@ def train_round(
             steps, examples = steps + 1, examples + len(ids)
     means = (float(total) / steps for total in totals)
     return Trained(next(means), next(means), next(means), next(means), steps, examples), memory
-
-
-def load_batch(
-    images: Images, ids: Tensor, device: torch.device, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor]:
-    """Return inputs (B, 3, S, S) and labels (B,) on ``device``; augmented if given a generator."""
-    pixels = torch.from_numpy(images.pixels[ids.numpy()]).to(device, non_blocking=True)
-    if generator is None:
-        x = evaluation_batch(pixels, images.size)
-    else:
-        x = training_batch(pixels, images.size, generator)
-    return x.contiguous(memory_format=torch.channels_last), images.labels[ids].to(device)
-
-
-@torch.no_grad()
-def predict(
-    model: nn.Module, images: Images, compute: Compute
-) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the probability of COVID for every image, (N,), and the mean cross-entropy."""
-    model.eval()
-    probabilities, loss = [], 0.0
-    for batch in evaluation_slices(len(images), EVALUATION_BATCH):
-        ids = torch.arange(len(images))[batch]
-        x, y = load_batch(images, ids, compute.device, None)
-        with autocast(compute.device, bf16=compute.bf16):
-            logits, _ = outputs(model, x)
-        loss += float(F.cross_entropy(logits, y, reduction="sum"))
-        probabilities.append(logits.double().softmax(dim=1)[:, 1].cpu())
-    return torch.cat(probabilities).numpy(), loss / len(images)
-
-
-@torch.no_grad()
-def embed(model: nn.Module, images: Images, ids: Tensor, compute: Compute) -> Tensor:
-    """Return the model's embeddings (n, d) of the training images ``ids``, in evaluation mode."""
-    model.eval()
-    parts = []
-    for batch in evaluation_slices(len(ids), EVALUATION_BATCH):
-        x, _ = load_batch(images, ids[batch], compute.device, None)
-        with autocast(compute.device, bf16=compute.bf16):
-            _, z = outputs(model, x)
-        if z is not None:
-            parts.append(z.cpu())
-    return torch.cat(parts)
-
-
-@torch.no_grad()
-def recalibrate(
-    model: nn.Module, images: Images, *, limit: int, generator: torch.Generator, compute: Compute
-) -> None:
-    """Re-estimate the batch-norm statistics of ``model`` in place, as plain means over batches.
-
-    Running statistics belong to the weights under which they ran. Once the server's mean replaces
-    those weights they are stale (precise BN: Wu and Johnson, arXiv 2105.07576, section 3).
-
-    Args:
-        model: The network with its new weights.
-        images: The site's training images, seen without augmentation.
-        limit: Most images to use; 0 means all.
-        generator: Chooses the images.
-        compute: Device and precision.
-    """
-    norms = [m for m in model.modules() if holds_statistics(m) and hasattr(m, "momentum")]
-    momenta = [norm.momentum for norm in norms]
-    order = torch.randperm(len(images), generator=generator)[: limit or len(images)]
-    model.eval()
-    for norm in norms:
-        norm.train()
-        norm.reset_running_stats()  # type: ignore[operator]
-        norm.momentum = None  # type: ignore[assignment]  # torch: cumulative mean
-    # Batches of nearly equal size, because torch's cumulative mean weighs them equally.
-    for ids in order.tensor_split(max(1, len(order) // EVALUATION_BATCH)):
-        x, _ = load_batch(images, ids, compute.device, None)
-        with autocast(compute.device, bf16=compute.bf16):
-            model(x)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    model.eval()

@@ -6,18 +6,17 @@ from pathlib import Path
 import pytest
 
 from federated.config import (
-    KEYS,
     build,
     flatten,
     parse,
     parse_overrides,
     parse_run_config,
     read_toml,
-    reference,
     run_config_defaults,
     to_toml,
 )
 from federated.errors import UserError
+from federated.keys import KEYS, reference
 from federated.methods import METHODS
 from federated.settings import Config
 

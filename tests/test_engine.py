@@ -12,9 +12,9 @@ from flwr.clientapp import ClientApp
 from flwr.supercore.task_identity import TaskIdentity
 from test_laws import numbers
 
+from federated.engine import run
 from federated.engine.grid import enter_task, give_id
 from federated.engine.inline import InlineGrid
-from federated.engine import run
 from federated.results import Run, load
 
 echo = ClientApp()
@@ -144,7 +144,7 @@ def test_fewer_nodes_than_sites_give_the_same_bits(tiny, run_tiny) -> None:
     from flwr.app import RecordDict as Records
 
     from clients.app import app as client_app
-    from federated.config import plain
+    from federated.keys import plain
     from server.app import app as server_app
 
     expected = run_tiny("one-each", methods="consilium")

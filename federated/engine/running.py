@@ -8,9 +8,10 @@ from typing import Any
 from flwr.app import Context, RecordDict
 
 from federated.compute import device_for
-from federated.config import Given, Study, parse, plain
+from federated.config import Given, Study, parse
 from federated.data import site_names
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, Settings
+from federated.keys import plain
 from federated.network import check_network, configured_boundary, network_of
 
 SERVER_APP = "server.app:app"
