@@ -38,7 +38,7 @@ def finish(site: Site, order: Order) -> list[Report]:
     site.vault.write_predictions("predictions-final", predictions_csv(site, predictions))
     facts = {"kept_round": float(kept[1]["round"]), f"chose_{choice}": 1.0}
     final = [
-        replace(r, model="final", metrics={**r.metrics, **(facts if r.split == "val" else {})})
+        replace(r, model="final", metrics={**r.metrics, **(facts if r is reports[0] else {})})
         for r in reports
     ]
     return [r for _, told, _ in candidates.values() for r in told] + final

@@ -99,22 +99,25 @@ def measure(site: Site, model: str) -> tuple[list[Report], Predictions]:
     return reports, predictions
 
 
-def validation_score(reports: list[Report]) -> float:
+def validation_score(reports: list[Report]) -> float | None:
     """Return what a model is chosen by: validation AUC, or minus the loss if AUC is undefined.
 
-    No test report is read.
+    None without validation images. No test report is read.
     """
     val = [report.metrics for report in reports if report.split == "val"]
     if not val:
-        return 0.0
+        return None
     return val[0]["auc"] if np.isfinite(val[0]["auc"]) else -val[0]["loss"]
 
 
 def keep_if_better(site: Site, round: int, reports: list[Report], predictions: Predictions) -> None:
-    """Keep the resident model in the vault if it is the first or better on validation."""
+    """Keep the resident model in the vault if it is the first or better on validation.
+
+    Without validation images nothing speaks for an earlier round, and the latest is kept.
+    """
     kept = site.vault.model("kept")
     score = validation_score(reports)
-    if kept is not None and (kept[1]["round"] > round or score <= kept[1]["score"]):
+    if kept is not None and score is not None and score <= kept[1]["score"]:
         return
     state = {name: tensor.cpu() for name, tensor in site.model.state_dict().items()}
     facts = {"round": round, "score": score, "reports": as_json(reports)}

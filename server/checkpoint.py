@@ -26,14 +26,14 @@ class Progress:
     Attributes:
         round: Last finished round, 0 before the first.
         best_round: Round whose mean validation score over the sites is the best so far.
-        best_score: That score; minus infinity before the first.
+        best_score: That score; None before the first, and without validation images.
         finished: Whether the sites' last steps are done too.
         sizes: Lengths of metrics.csv and events.jsonl at that moment, bytes.
     """
 
     round: int
     best_round: int
-    best_score: float
+    best_score: float | None
     finished: bool
     sizes: Mapping[str, int]
 
@@ -66,7 +66,7 @@ def load(folder: Path) -> tuple[ServerState, Progress] | None:
     return None
 
 
-def save_shared(folder: Path, weights: Arrays, round: int, score: float) -> None:
+def save_shared(folder: Path, weights: Arrays, round: int, score: float | None) -> None:
     """Write the shared weights that validation prefers."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = {"round": round, "validation_score": score}

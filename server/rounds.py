@@ -94,7 +94,7 @@ def run_cell(cell: Cell) -> None:
     found = checkpoint.load(cell.folder)
     if found is None:
         # Saved before round 1 too, so that a crash in it leaves no rows that no one takes back.
-        found = ServerState(cell.initial), Progress(0, 0, -np.inf, False, cell.record.sizes())
+        found = ServerState(cell.initial), Progress(0, 0, None, False, cell.record.sizes())
         checkpoint.save(cell.folder, *found)
     state, progress = found
     if progress.finished:
@@ -127,7 +127,7 @@ def run_round(
     reports = [r for a in evaluated.values() for r in a.reports]
     score = validation_score(reports)
     best = progress.best_round, progress.best_score
-    if best[0] == 0 or score > best[1]:
+    if score is None or best[1] is None or score > best[1]:
         best = round, score
         checkpoint.save_shared(cell.folder, state.weights, round, score)
     seconds = time.perf_counter() - started
@@ -244,13 +244,14 @@ def traffic(*phases: Mapping[str, Answer]) -> list[Report]:
     return reports
 
 
-def validation_score(reports: Iterable[Report]) -> float:
+def validation_score(reports: Iterable[Report]) -> float | None:
     """Return the unweighted mean over the sites of validation AUC; sites without one are left out.
 
-    Minus the mean loss if no site has an AUC. No test report is read.
+    Minus the mean loss if no site has an AUC, None without validation images. No test report is
+    read.
     """
     val = [r.metrics for r in reports if r.split == "val"]
     aucs = [m["auc"] for m in val if np.isfinite(m["auc"])]
     if aucs:
         return float(np.mean(aucs))
-    return -float(np.mean([m["loss"] for m in val])) if val else 0.0
+    return -float(np.mean([m["loss"] for m in val])) if val else None

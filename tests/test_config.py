@@ -39,7 +39,7 @@ ROOT = Path(__file__).parent.parent
         (["methods="], "at least one entry"),
         (["seeds=1,-1"], "seeds = -1 is below"),
         (["rounds"], "write key=value"),
-        (["methods=fedavg", "method.fedbn.train.lr=1"], "is not among methods"),
+        (["methods=fedavg", "method.fedbm.train.lr=1"], "is not among methods"),
         (["methods=fedavg,fedbn", "sharing.policy=all"], "write it as method.fedavg.sharing"),
         (["methods=fedavg", "method.fedavg.phantom.sites=2"], "same for all methods"),
         (["methods=mine"], "with base = one of"),
@@ -81,6 +81,11 @@ def test_a_method_of_ones_own_derives_from_another() -> None:
     study = parse({"methods": "fedbn,slow", "method.slow.base": "fedbn", "method.slow.rounds": 3})
     assert study.by_method["slow"].sharing == study.by_method["fedbn"].sharing
     assert (study.by_method["slow"].rounds, study.by_method["fedbn"].rounds) == (3, 10)
+
+
+def test_a_file_may_define_more_methods_than_run() -> None:
+    study = parse({"methods": "fedavg", "method.slow.base": "fedbn", "method.fedbn.rounds": 3})
+    assert list(study.by_method) == ["fedavg"]
 
 
 def test_resolved_file_gives_the_same_study_again() -> None:

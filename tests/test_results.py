@@ -51,3 +51,12 @@ def test_kept_round_is_the_best_on_validation_and_the_earliest_of_equals(run_tin
 def test_parquet_holds_the_same(run_tiny) -> None:
     run = run_tiny(methods="fedavg", rounds=1)
     pd.testing.assert_frame_equal(pd.read_parquet(write_parquet(run)), run.metrics)
+
+
+def test_without_validation_images_the_last_round_is_kept(run_tiny) -> None:
+    run = run_tiny(methods="fedavg", rounds=3, data__val_fraction=0)
+    assert "val" not in set(run.metrics["split"])
+    final = run.wide("test", "kept").set_index("site")["loss"]
+    last = run.wide("test").query("round == 3").set_index("site")["loss"]
+    assert final.to_dict() == last.to_dict()
+    assert set(run.selected("test")["kept_round"]) == {3}
