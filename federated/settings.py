@@ -50,13 +50,19 @@ class Data:
         0.25, "share of images for testing where there is no official split", low=0, high=0.6
     )
     duplicate_correlation: float = setting(
-        0.95, "images that correlate above this at 32x32 are one group for the split", low=0, high=1
+        0.95,
+        "images that correlate above this at 32x32 are one group for the split; 1: none",
+        low=0,
+        high=1,
     )
     split_seed: int = setting(
         0, "seed of splits, partition and shift, the same for every method and seed", low=0
     )
     shift: float = setting(
-        0.0, "how far simulated scanners pull real sites apart: 0 not at all, 1 clearly", low=0, high=3
+        0.0,
+        "how far simulated scanners pull real sites apart: 0 not at all, 1 clearly",
+        low=0,
+        high=3,
     )
     slices: int = setting(8, "slices taken of a volume, evenly over its lungs", low=1, high=512)
     window_level: float = setting(-600.0, "middle of the window on Hounsfield data, HU")

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from federated.data import images
+from federated.data import images, section
 from federated.errors import UserError
 from federated.settings import Data
 
@@ -22,6 +22,11 @@ def save(path: Path, image: Image.Image, format: str = "PNG") -> Path:
     return path
 
 
+def decode(path: Path, side: int) -> images.Decoded:
+    (one,) = images.decode(path, Data(image_size=side, resize=side))
+    return one
+
+
 def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -29,48 +34,48 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P"])
 def test_modes_agree_with_grey(tmp_path, mode):
     grey = Image.fromarray(RAMP.astype(np.uint8))
-    expected = images.decode(save(tmp_path / "grey.png", grey), 40).square
+    expected = decode(save(tmp_path / "grey.png", grey), 40).square
     image = grey.convert("RGB").quantize(256) if mode == "P" else grey.convert(mode)
-    found = images.decode(save(tmp_path / f"{mode}.png", image), 40).square
+    found = decode(save(tmp_path / f"{mode}.png", image), 40).square
     assert np.abs(found.astype(int) - expected.astype(int)).max() <= 3
     assert found.shape == (40, 40) and found.dtype == np.uint8
 
 
 def test_grey_of_the_right_size_is_kept_bit_for_bit(tmp_path):
     grey = RAMP.astype(np.uint8)[:48, :48]
-    decoded = images.decode(save(tmp_path / "a.png", Image.fromarray(grey)), 48)
+    decoded = decode(save(tmp_path / "a.png", Image.fromarray(grey)), 48)
     assert np.array_equal(decoded.square, grey)
     assert (decoded.width, decoded.height) == (48, 48)
 
 
 def test_transparent_is_black(tmp_path):
     clear = Image.new("RGBA", (40, 40), (255, 255, 255, 0))
-    assert images.decode(save(tmp_path / "a.png", clear), 32).square.max() == 0
+    assert decode(save(tmp_path / "a.png", clear), 32).square.max() == 0
 
 
 @pytest.mark.parametrize("top", [4095, 65535])
 def test_16_bit_is_scaled(tmp_path, top):
     values = np.rint(RAMP / RAMP.max() * top).astype(np.uint16)
-    scaled = images.eight_bits(values)
+    scaled = section.eight_bits(values)
     assert np.array_equal(scaled, np.rint(values / top * 255).astype(np.uint8))
-    found = images.decode(save(tmp_path / "a.png", Image.fromarray(values)), 48).square
-    expected = images.decode(save(tmp_path / "b.png", Image.fromarray(scaled)), 48).square
+    found = decode(save(tmp_path / "a.png", Image.fromarray(values)), 48).square
+    expected = decode(save(tmp_path / "b.png", Image.fromarray(scaled)), 48).square
     assert np.array_equal(found, expected)
 
 
 def test_jpeg_named_png(tmp_path):
     path = save(tmp_path / "a.png", Image.fromarray(RAMP.astype(np.uint8)), "JPEG")
-    assert images.decode(path, 32).square.shape == (32, 32)
+    assert decode(path, 32).square.shape == (32, 32)
 
 
 def test_the_thumbnail_does_not_depend_on_the_side(tmp_path):
     path = save(tmp_path / "a.png", Image.fromarray(RAMP.astype(np.uint8)))
-    assert np.array_equal(images.decode(path, 40).thumbnail, images.decode(path, 90).thumbnail)
+    assert np.array_equal(decode(path, 40).thumbnail, decode(path, 90).thumbnail)
 
 
 def test_spaces_and_letters_beyond_ascii(tmp_path):
     path = save(tmp_path / "Lunge größe (1) 肺.png", Image.fromarray(RAMP.astype(np.uint8)))
-    assert images.decode(path, 32).width == 64
+    assert decode(path, 32).width == 64
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG"])
@@ -80,25 +85,25 @@ def test_truncated(tmp_path, format, kept):
     path = save(tmp_path / "a.png", Image.fromarray(noise), format)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(UserError, match=r"a\.png: is damaged or cut short .* download it again"):
-        images.decode(path, 32)
+        decode(path, 32)
 
 
 @pytest.mark.parametrize("content", [b"", b"Dear hospital, enclosed", b"GIF89a" + bytes(100)])
 def test_not_an_image(tmp_path, content):
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"a\.png: is not a PNG or JPEG image; convert"):
-        images.decode(path, 32)
+    with pytest.raises(UserError, match=r"a\.png: is no PNG, JPEG, DICOM or NIfTI image; convert"):
+        decode(path, 32)
 
 
 def test_missing(tmp_path):
     with pytest.raises(UserError, match=r"none\.png: cannot be read"):
-        images.decode(tmp_path / "none.png", 32)
+        decode(tmp_path / "none.png", 32)
 
 
 def test_one_pixel(tmp_path):
     with pytest.raises(UserError, match="is 1 x 1 pixels, below the 32 x 32"):
-        images.decode(save(tmp_path / "a.png", Image.new("L", (1, 1))), 32)
+        decode(save(tmp_path / "a.png", Image.new("L", (1, 1))), 32)
 
 
 @pytest.mark.parametrize("side", [5_000, 12_000, 60_000])
@@ -109,7 +114,7 @@ def test_bomb(tmp_path, side):
     path = tmp_path / "a.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     with pytest.raises(UserError, match="above the limit of 16777216 pixels"):
-        images.decode(path, 32)
+        decode(path, 32)
 
 
 @settings(
@@ -125,9 +130,37 @@ def test_mutated_files_decode_or_end_in_a_sentence(tmp_path, format, cuts):
         content[int(place * (len(content) - 1))] = value
     path.write_bytes(content)
     try:
-        assert images.decode(path, 32).square.shape == (32, 32)
+        assert decode(path, 32).square.shape == (32, 32)
     except UserError as error:
         assert "a.png" in str(error)
+
+
+def test_trim_cuts_uniform_borders_and_nothing_else():
+    inside = np.random.default_rng(0).integers(0, 256, (40, 50), dtype=np.uint8)
+    framed = np.full((60, 80), 250, np.uint8)
+    framed[5:45, 20:70] = inside
+    framed[50] += np.arange(80, dtype=np.uint8) % 6  # JPEG leaves that much in a border
+    assert np.array_equal(images.trimmed(framed), inside)
+    assert np.array_equal(images.trimmed(inside), inside)
+    assert np.array_equal(images.trimmed(np.zeros((40, 40), np.uint8)), np.zeros((40, 40)))
+
+
+def test_trim_is_a_setting_that_leaves_the_thumbnail(tmp_path):
+    framed = np.full((60, 60), 255, np.uint8)
+    framed[10:50, 10:50] = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+    path = save(tmp_path / "a.png", Image.fromarray(framed))
+    (found,) = images.decode(path, Data(image_size=40, resize=40, trim=True))
+    assert np.array_equal(found.square, framed[10:50, 10:50])
+    assert np.array_equal(found.thumbnail, decode(path, 40).thumbnail)
+
+
+def test_grey_and_colour_are_told_apart(tmp_path):
+    grey = Image.fromarray(RAMP.astype(np.uint8)).convert("RGB")
+    assert not decode(save(tmp_path / "a.png", grey), 32).section.colour
+    assert not decode(save(tmp_path / "b.jpg", grey, "JPEG"), 32).section.colour
+    grey.paste((255, 0, 0), (4, 4, 8, 8))
+    found = decode(save(tmp_path / "c.png", grey, "JPEG"), 32).section
+    assert found.colour and found.odd == ("JPEG named .png",)
 
 
 def test_side_as_published():

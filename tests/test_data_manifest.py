@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from federated.data import manifest
+from federated.data import manifest, usermanifest
 from federated.errors import UserError
 
 TEXT = st.text(
@@ -46,10 +46,53 @@ def test_round_trip(tmp_path, suffix, rows):
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
 
 
+OURS = ("path", "label", "site", "patient", "split")
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@given(
+    rows=st.lists(
+        st.tuples(
+            TEXT,
+            st.sampled_from(["ill", "well"]),
+            SITE,
+            TEXT,
+            st.sampled_from(["", "train", "val", "test"]),
+        ),
+        min_size=1,
+        max_size=8,
+        unique_by=lambda row: (row[0], row[2]),
+    ),
+    names=st.lists(
+        TEXT.filter(lambda name: name not in OURS and name != "group"),
+        min_size=5,
+        max_size=5,
+        unique=True,
+    ),
+)
+def test_user_manifest_round_trip_under_any_column_names(tmp_path, suffix, rows, names):
+    frame = pd.DataFrame(rows, columns=names)
+    path = tmp_path / f"u{suffix}"
+    frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)
+    labels = {"ill": 1, "well": 0}
+    columns = dict(zip(OURS, names, strict=True))
+    found, skipped = usermanifest.read_user_manifest(path, columns, labels)
+    expected = [
+        (path, site, labels[label], patient.strip(), split)
+        for path, label, site, patient, split in rows
+    ]
+    assert skipped == ()
+    order = ["path", "site", "label", "patient", "split"]
+    assert [tuple(row) for row in found[order].to_numpy().tolist()] == expected
+
+
 def user(tmp_path, text):
     path = tmp_path / "mine.csv"
     path.write_text(text, encoding="utf-8")
-    return manifest.read_user_manifest(path)
+    return usermanifest.read_user_manifest(path)[0]
 
 
 def test_user_manifest(tmp_path):
@@ -68,7 +111,7 @@ def test_parquet_with_numbers_and_missing_values(tmp_path):
         {"path": ["a", "b"], "label": [1.0, 0.0], "site": [7, 7], "patient": ["p", None]}
     )
     frame.to_parquet(tmp_path / "m.parquet")
-    found = manifest.read_user_manifest(tmp_path / "m.parquet")
+    found, _ = usermanifest.read_user_manifest(tmp_path / "m.parquet")
     assert found["label"].tolist() == [1, 0]
     assert found["patient"].tolist() == ["p", ""]
 
@@ -96,12 +139,12 @@ def test_mistakes(tmp_path, text, sentence):
 
 def test_files_that_are_no_manifest(tmp_path):
     with pytest.raises(UserError, match=r"there is no such manifest; correct data\.manifest"):
-        manifest.read_user_manifest(tmp_path / "none.csv")
+        usermanifest.read_user_manifest(tmp_path / "none.csv")
     with pytest.raises(UserError, match=r"give a \.csv or \.parquet"):
-        manifest.read_user_manifest(tmp_path / "a.xlsx")
+        usermanifest.read_user_manifest(tmp_path / "a.xlsx")
     (tmp_path / "a.parquet").write_text("no parquet")
     with pytest.raises(UserError, match="cannot be read as a table"):
-        manifest.read_user_manifest(tmp_path / "a.parquet")
+        usermanifest.read_user_manifest(tmp_path / "a.parquet")
 
 
 def test_full_manifest_is_checked(tmp_path):

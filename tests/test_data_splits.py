@@ -60,10 +60,10 @@ def test_constant_images_are_alike_only_by_their_hash():
     assert len(set(groups_of(flat, hashes=["x", "x", "y"]))) == 2
 
 
-def test_known_patients_stay_apart_however_alike():
+def test_patients_who_look_alike_are_one_person():
     twin = np.concatenate([THUMBNAILS[:1]] * 3)
-    assert groups_of(twin, patients=["p", "q", "p"]) == ["p", "q", "p"]
-    assert len(set(groups_of(twin, patients=["p", "q", ""]))) == 1
+    assert groups_of(twin, patients=["q", "p", ""]) == ["p", "p", "p"]
+    assert groups_of(twin, patients=["q", "p", ""], threshold=1.0) == ["q", "p", "like i2"]
 
 
 @st.composite

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from federated.data.anatomy import render_section
-from federated.data.chest import draw_chest, rib_cage
-from federated.data.findings import confounded, contrast, covid_pneumonia
-from federated.data.lesions import infect
 from federated.data.phantom import contact_sheet, has_covid, phantom_patient, phantom_site
+from federated.data.phantom.anatomy import render_section
+from federated.data.phantom.chest import draw_chest, rib_cage
+from federated.data.phantom.findings import confounded, contrast, covid_pneumonia
+from federated.data.phantom.lesions import infect
 from federated.data.scanner import profile_for
 from federated.settings import Phantom
 

@@ -5,6 +5,7 @@ two patients. At 32x32 pixels the correlation ignores noise and annotation but s
 """
 
 from collections.abc import Iterator, Sequence
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ def standardise(thumbnails: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     The dot product of two rows is then their Pearson correlation. A constant image becomes a row
     of zeros: it correlates with nothing.
     """
-    rows = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    rows = thumbnails.reshape(len(thumbnails), prod(thumbnails.shape[1:])).astype(np.float32)
     rows -= rows.mean(axis=1, keepdims=True)
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
     constant = norm < 1e-3
@@ -38,8 +39,10 @@ def near_pairs(
     """Yield all pairs i < j that correlate above ``threshold``, a block at a time.
 
     N^2/2 dot products of 1024 numbers: 50,000 images are 1.3e12 multiplications, and memory is
-    N x 4 KiB plus one block.
+    N x 4 KiB plus one block. Nothing correlates above 1.
     """
+    if threshold >= 1:
+        return
     rows = standardise(thumbnails)
     for top in range(0, len(rows), block):
         for left in range(top, len(rows), block):
@@ -56,13 +59,15 @@ def group_images(
     thumbnails: npt.NDArray[np.uint8],
     *,
     threshold: float,
+    files: Sequence[str] = (),
 ) -> list[str]:
-    """Return the group of each image: its patient, else its near-duplicates.
+    """Return the group of each image: its patient and its near-duplicates.
 
-    Two images are in one group if they are of one patient, if their files are identical, or if
-    they correlate above ``threshold`` and at least one of them is of no known patient: different
-    known patients may well look alike. Transitively closed. A group is named after its first
-    patient, or after its first image.
+    Two images are in one group if they are of one patient or file, if their files are identical, or
+    if they correlate above ``threshold``, whatever patients they are said to be of: in the real
+    sets the pairs across two patient ids that were looked at are one person under two ids
+    (docs/DATA.md).
+    Transitively closed. A group is named after its first patient, or after its first image.
 
     Args:
         ids: names of the images, (N,), sorted.
@@ -70,15 +75,14 @@ def group_images(
         hashes: SHA-256 of each file.
         thumbnails: uint8, (N, 32, 32).
         threshold: correlation above which two images are near-duplicates.
+        files: file of each, where one file has several images.
     """
-    known = np.array([bool(patient) for patient in patients])
 
     def pairs() -> Iterator[Pairs]:
         yield equal_pairs(patients)
         yield equal_pairs(hashes)
-        if not known.all():
-            for near in near_pairs(thumbnails, threshold):
-                yield near[:, ~(known[near[0]] & known[near[1]])]
+        yield equal_pairs(files)
+        yield from near_pairs(thumbnails, threshold)
 
     roots = components(len(ids), pairs())
     names: dict[int, str] = {}

@@ -1,12 +1,13 @@
 """The one manifest format: a table with a row per image, whatever the images came from.
 
-A user's manifest needs less than the full format: ``path``, ``label`` and ``site``; see
-:func:`read_user_manifest`.
+A user's manifest needs less than the full format; see ``federated.data.usermanifest``.
 """
 
 import os
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -22,14 +23,28 @@ _LABELS = {
         ("0", "0.0", "noncovid", "noncovid19", "negative", "neg", "normal", "false", "no"), 0
     ),
 }
-_SPLITS = {**dict(zip(SPLITS, SPLITS, strict=True)), "validation": "val", "": ""}
 # Names go into file names of results and logs.
 _SITE = re.compile(r"\w[\w .-]*")
 
 
-def label_of(text: str) -> int | None:
-    """Return 1 for COVID, 0 for not, None for neither; case, spaces, - and _ do not count."""
-    return _LABELS.get(re.sub(r"[\s_-]", "", text.lower()))
+def label_of(text: str, more: Mapping[str, int] = MappingProxyType({})) -> int | None:
+    """Return 1 for COVID, 0 for not, None for neither; case, spaces, - and _ do not count.
+
+    Args:
+        text: a user's label.
+        more: names beyond the usual ones, which they override.
+    """
+    own = {_plain(name): label for name, label in more.items()}
+    return own.get(_plain(text), _LABELS.get(_plain(text)))
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[\s_-]", "", text.lower())
+
+
+def is_site(name: str) -> bool:
+    """Return whether a name can be a site's."""
+    return _SITE.fullmatch(name) is not None
 
 
 def write_manifest(frame: pd.DataFrame, path: Path) -> None:
@@ -53,8 +68,8 @@ def read_manifest(path: Path) -> pd.DataFrame:
     Raises:
         UserError: naming the file, the row and the remedy.
     """
-    text = _read_table(path)
-    _need_columns(text, COLUMNS, path)
+    text = read_table(path)
+    need_columns(text, COLUMNS, path)
     frame = text.loc[:, list(COLUMNS)]
     for column in NUMBERS:
         bad = ~frame[column].str.fullmatch(r"\d{1,9}").astype(bool)
@@ -64,48 +79,11 @@ def read_manifest(path: Path) -> pd.DataFrame:
     return frame
 
 
-def read_user_manifest(path: Path) -> pd.DataFrame:
-    """Read a user's manifest as columns path, site, label (int64), patient, split; all else text.
-
-    Columns ``path``, ``label`` and ``site`` are needed; ``patient`` (or ``group``) and ``split``
-    may be there, as may others, which are ignored. Labels are 0 and 1 or names such as ``COVID``
-    and ``non-COVID``. Unknown patients and splits are empty. Relative paths are relative to the
-    manifest's folder.
-
-    Raises:
-        UserError: naming the file, the row and the remedy.
-    """
-    text = _read_table(path)
-    _need_columns(text, ("path", "label", "site"), path)
-    empty = pd.Series("", index=text.index, dtype=str)
-    frame = pd.DataFrame(
-        {
-            "path": text["path"],
-            "site": text["site"].str.strip(),
-            "label": text["label"].map(label_of),
-            "patient": text.get("patient", text.get("group", empty)).str.strip(),
-            "split": text.get("split", empty).str.strip().str.lower().map(_SPLITS.get),
-        }
-    )
-    _refuse(
-        text,
-        frame["label"].isna(),
-        path,
-        "has the unknown label '{label}'; use 1 or covid, 0 or non-covid",
-    )
-    _refuse(
-        text,
-        frame["split"].isna(),
-        path,
-        "has the unknown split '{split}'; use train, val or test",
-    )
-    frame = frame.astype({"label": "int64"})
-    _check_paths_and_sites(frame, path)
-    return frame
-
-
 def _check_full(frame: pd.DataFrame, path: Path) -> None:
-    _check_paths_and_sites(frame, path)
+    if frame.empty:
+        raise UserError(f"{path}: lists no image; add a row per image")
+    for bad, complaint in path_and_site_checks(frame):
+        _refuse(frame, bad, path, complaint)
     checks: dict[str, tuple[pd.Series, str]] = {
         "group": (frame["group"].str.len() > 0, "name the patient or group"),
         "label": (frame["label"].isin([0, 1]), "use 1 for COVID and 0 for not"),
@@ -118,31 +96,26 @@ def _check_full(frame: pd.DataFrame, path: Path) -> None:
         _refuse(frame, ~good, path, f"has {column} '{{{column}}}'; {remedy}")
 
 
-def _check_paths_and_sites(frame: pd.DataFrame, path: Path) -> None:
-    if frame.empty:
-        raise UserError(f"{path}: lists no image; add a row per image")
-    _refuse(
-        frame,
-        ~frame["path"].str.fullmatch(r"[^\x00-\x1f\x7f]*[^\x00-\x20\x7f]").astype(bool),
-        path,
-        "has no usable path ({path!r}); name the image file",
-    )
-    _refuse(
-        frame,
-        ~frame["site"].map(lambda site: _SITE.fullmatch(site) is not None).astype(bool),
-        path,
-        "has the site '{site}'; use letters, digits, spaces, '.', '_' and '-', with a letter or "
-        "digit first",
-    )
-    _refuse(
-        frame,
-        frame.duplicated(["path", "site"]),
-        path,
-        "lists '{path}' of site '{site}' again; remove one of the rows",
-    )
+def path_and_site_checks(frame: pd.DataFrame) -> list[tuple[pd.Series, str]]:
+    """Return which rows have unusable paths or sites, and what to say of each."""
+    return [
+        (
+            ~frame["path"].str.fullmatch(r"[^\x00-\x1f\x7f]*[^\x00-\x20\x7f]").astype(bool),
+            "has no usable path ({path!r}); name the image file",
+        ),
+        (
+            ~frame["site"].map(is_site).astype(bool),
+            "has the site '{site}'; use letters, digits, spaces, '.', '_' and '-', with a letter "
+            "or digit first",
+        ),
+        (
+            frame.duplicated(["path", "site"]),
+            "lists '{path}' of site '{site}' again; remove one of the rows",
+        ),
+    ]
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
     """Read CSV or parquet with every cell as text, missing ones empty."""
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise UserError(f"{path}: is no manifest; give a .csv or .parquet file")
@@ -160,7 +133,8 @@ def _read_table(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def _need_columns(frame: pd.DataFrame, needed: tuple[str, ...], path: Path) -> None:
+def need_columns(frame: pd.DataFrame, needed: Iterable[str], path: Path) -> None:
+    """Refuse a table that lacks a column."""
     for column in needed:
         if column not in frame.columns:
             found = [str(name) for name in frame.columns]
@@ -171,15 +145,19 @@ def _need_columns(frame: pd.DataFrame, needed: tuple[str, ...], path: Path) -> N
 
 
 def _refuse(frame: pd.DataFrame, bad: pd.Series, path: Path, complaint: str) -> None:
-    """Raise for the first bad row, numbered as a spreadsheet shows it (in CSV the header is 1).
+    """Raise for the first bad row."""
+    if bad.any():
+        raise UserError(row_sentence(frame, int(bad.to_numpy().argmax()), path, complaint))
+
+
+def row_sentence(frame: pd.DataFrame, index: int, path: Path, complaint: str) -> str:
+    """Return what is wrong with a row, numbered as a spreadsheet shows it (in CSV the header is 1).
 
     Args:
         frame: the table.
-        bad: per row, whether it is bad.
+        index: position of the row.
         path: of the manifest.
         complaint: what is wrong and what to do, with {column} for the row's values.
     """
-    if bad.any():
-        index = int(bad.to_numpy().argmax())
-        row = index + (2 if path.suffix.lower() == ".csv" else 1)
-        raise UserError(f"{path}: row {row} {complaint.format_map(frame.iloc[index].to_dict())}")
+    row = index + (2 if path.suffix.lower() == ".csv" else 1)
+    return f"{path}: row {row} {complaint.format_map(frame.iloc[index].to_dict())}"

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from federated.data.dealing import Claim, Counts, counts_of, deal, largest_first
 from federated.data.site import SPLITS
 from federated.errors import UserError
 from federated.settings import Data
@@ -42,59 +43,25 @@ def split_groups(
     Raises:
         UserError: too few groups to fill all splits.
     """
-    names = sorted(set(groups))
-    position = {name: index for index, name in enumerate(names)}
-    members = np.array([position[group] for group in groups], dtype=np.int64)
-    counts = np.zeros((len(names), 2), dtype=np.float64)  # (groups, classes)
-    np.add.at(counts, (members, labels), 1)
+    counts, members = counts_of(groups, labels, 2)
     shares = np.array([1 - val_fraction - test_fraction, val_fraction, test_fraction])
-    order = np.random.default_rng(seed).permutation(len(names))
-    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
-    chosen = _assign(counts, shares, order)
+    target = np.outer(shares, counts.sum(axis=0))  # (splits, classes)
+    chosen = deal(counts, target, largest_first(counts, seed), _first_claims(counts, shares))
     for split, share in enumerate(shares):
         if share > 0 and not (chosen == split).any():
             raise UserError(
-                f"site '{site}' has too few patients or groups of near-duplicates ({len(names)}) "
-                f"to fill '{SPLITS[split]}'; add images, or set data.val-fraction or "
-                "data.test-fraction to 0"
+                f"site '{site}' has too few patients or groups of near-duplicates ({len(counts)}) "
+                f"to fill '{SPLITS[split]}'; add images, set data.val-fraction or "
+                "data.test-fraction to 0, or raise data.duplicate-correlation"
             )
     return [SPLITS[split] for split in chosen[members].tolist()]
 
 
-def _assign(
-    counts: npt.NDArray[np.float64],
-    shares: npt.NDArray[np.float64],
-    order: npt.NDArray[np.int64],
-) -> npt.NDArray[np.int64]:
-    """Return the split of each group as an index into ``SPLITS``."""
-    target = np.outer(shares, counts.sum(axis=0))  # (splits, classes)
-    have = np.zeros_like(target)
-    chosen = np.full(len(counts), -1, dtype=np.int64)
-    for split, label in _first_claims(counts, shares):
-        free = [group for group in order if chosen[group] < 0 and counts[group, label] > 0]
-        if have[split, label] == 0 and free:
-            chosen[free[-1]] = split  # the smallest: it upsets the shares least
-            have[split] += counts[free[-1]]
-    weight = np.divide(1.0, target, out=np.zeros_like(target), where=target > 0)
-    for group in order:
-        if chosen[group] < 0:
-            count = counts[group]
-            # (have + count - target)^2 - (have - target)^2, over the target, summed over classes
-            cost = (count * (2 * (have - target) + count) * weight).sum(axis=1)
-            cost[shares <= 0] = np.inf
-            split = int(np.argmin(cost))
-            chosen[group] = split
-            have[split] += count
-    return chosen
-
-
-def _first_claims(
-    counts: npt.NDArray[np.float64], shares: npt.NDArray[np.float64]
-) -> list[tuple[int, int]]:
-    """Return (split, class) in the order in which each claims its first group: rare class first."""
+def _first_claims(counts: Counts, shares: Counts) -> list[Claim]:
+    """Return that every split claims a group of each class: train and the rare class first."""
     classes = np.argsort((counts > 0).sum(axis=0), kind="stable").tolist()
     splits = [split for split in (0, 2, 1) if shares[split] > 0]
-    return [(split, label) for split in splits for label in classes]
+    return [(split, (label,), 1) for split in splits for label in classes]
 
 
 def check_given(patients: Sequence[str], splits: Sequence[str], *, site: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from federated.data.lesions import INFECTED, Finding
+from federated.data.phantom.lesions import INFECTED, Finding
 
 PLAIN, SUBTLE = 1.5, 0.5  # factor of a COVID lesion's opacity at difficulty 0 and 1
 LARGE, SMALL = 1.2, 0.75  # and of its size

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from federated.data import organs
-from federated.data.canvas import Canvas, Field, Tissue, box_mean, pixel_grid, smooth_noise
-from federated.data.chest import Chest, rib_cage
-from federated.data.vessels import vessel_share
+from federated.data.phantom import organs
+from federated.data.phantom.canvas import Canvas, Field, Tissue, box_mean, pixel_grid, smooth_noise
+from federated.data.phantom.chest import Chest, rib_cage
+from federated.data.phantom.vessels import vessel_share
 
 # Mean Hounsfield units as in textbooks (Hofer, CT Teaching Manual) for what does not vary
 # between patients; the table's shell and foam as they look in clinical images.

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from federated.data.canvas import SUPERSAMPLING, Field, Points, box_mean
-from federated.data.chest import Chest, bump, rib_cage
+from federated.data.phantom.canvas import SUPERSAMPLING, Field, Points, box_mean
+from federated.data.phantom.chest import Chest, bump, rib_cage
 
 GENERATIONS = 5
 SLICE = 2.5  # mm above and below the section within which a vessel shows

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from federated import settings
-from federated.data.anatomy import render_section
-from federated.data.chest import draw_chest
-from federated.data.findings import draw_findings
-from federated.data.lesions import infect
+from federated.data.phantom.anatomy import render_section
+from federated.data.phantom.chest import draw_chest
+from federated.data.phantom.findings import draw_findings
+from federated.data.phantom.lesions import infect
 from federated.data.scanner import Grey, ScannerProfile, acquire, profile_for
 from federated.seeding import numpy_generator
 

@@ -1,0 +1,117 @@
+"""What lies in one folder of the cache: a data set's images in the order of its splits.
+
+``images.npy`` is uint8, (N, R, R), train then val then test; ``manifest.parquet`` has a row for
+each; ``facts.parquet`` and ``thumbnails.npy`` hold what ``consilium data check`` wants to know of
+it; ``skipped.json`` has a sentence for each unusable file that was left out.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from federated.data import manifest
+from federated.data.section import Grey
+from federated.data.site import SPLITS, SiteData, Split
+from federated.errors import UserError
+
+IMAGES, THUMBNAILS = "images.npy", "thumbnails.npy"
+MANIFEST, FACTS, SKIPPED = "manifest.parquet", "facts.parquet", "skipped.json"
+FACT_COLUMNS = ("patient", "hospital", "format", "mode", "colour", "odd")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set as it lies in the cache.
+
+    Attributes:
+        rows: a full manifest and :data:`FACT_COLUMNS` beside it.
+        pixels: uint8, (N, R, R), often a memory map.
+        thumbnails: uint8, (N, 32, 32), likewise.
+        skipped: a sentence for each file that was left out.
+    """
+
+    rows: pd.DataFrame
+    pixels: Grey
+    thumbnails: Grey
+    skipped: tuple[str, ...] = ()
+
+
+def write(folder: Path, entry: Entry) -> None:
+    """Write an entry ordered by split, so that each split is one slice."""
+    order = np.argsort(entry.rows["split"].map(SPLITS.index).to_numpy(), kind="stable")
+    rows = entry.rows.iloc[order].reset_index(drop=True)
+    _write_array(folder / IMAGES, entry.pixels, order)
+    _write_array(folder / THUMBNAILS, entry.thumbnails, order)
+    manifest.write_manifest(rows, folder / MANIFEST)
+    rows[list(FACT_COLUMNS)].to_parquet(folder / FACTS, index=False)
+    (folder / SKIPPED).write_text(json.dumps(entry.skipped), encoding="utf-8")
+
+
+def _write_array(path: Path, values: Grey, order: npt.NDArray[np.int64], block: int = 1024) -> None:
+    """Write an array in another order, ``block`` images in memory at a time."""
+    header = {
+        "descr": np.lib.format.dtype_to_descr(values.dtype),
+        "fortran_order": False,
+        "shape": values.shape,
+    }
+    # Written, not mapped: on a full disk a write raises, where a store to a map kills the process.
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(order), block):
+            file.write(values[order[start : start + block]].tobytes())
+        file.flush()
+        os.fsync(file.fileno())  # the rename must not reach the disk before the pixels
+
+
+def read(folder: Path) -> Entry:
+    """Return an entry with its images mapped read-only.
+
+    Raises:
+        UserError: it was damaged after it was written.
+    """
+    rows = manifest.read_manifest(folder / MANIFEST)
+    try:
+        pixels: Grey = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
+        thumbnails: Grey = np.load(folder / THUMBNAILS, mmap_mode="r", allow_pickle=False)
+        facts = pd.read_parquet(folder / FACTS)
+    except (OSError, ValueError) as error:
+        raise _damaged(folder) from error
+    if not len(pixels) == len(thumbnails) == len(facts) == len(rows):
+        raise UserError(
+            f"{folder}: the cache entry has {len(pixels)} images for {len(rows)} rows; delete this "
+            "folder"
+        )
+    return Entry(pd.concat([rows, facts], axis=1), pixels, thumbnails, skipped_files(folder))
+
+
+def skipped_files(folder: Path) -> tuple[str, ...]:
+    """Return a sentence for each file that was left out of an entry.
+
+    Raises:
+        UserError: the entry was damaged after it was written.
+    """
+    try:
+        return tuple(json.loads((folder / SKIPPED).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise _damaged(folder) from error
+
+
+def _damaged(folder: Path) -> UserError:
+    return UserError(f"{folder}: the cache entry is damaged; delete this folder")
+
+
+def site_data(entry: Entry, site: str) -> SiteData:
+    """Return what training sees of an entry."""
+    labels = entry.rows["label"].to_numpy(dtype=np.int64)
+    ids = tuple(entry.rows["path"])
+    ends = np.cumsum([0] + [int((entry.rows["split"] == name).sum()) for name in SPLITS])
+    parts = [
+        Split(entry.pixels[start:end], labels[start:end], ids[start:end])
+        for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
+    ]
+    return SiteData(site, *parts)

@@ -1,0 +1,139 @@
+"""From a listing to an entry of the cache: decode, find the groups, draw the split.
+
+Rule for files that cannot be used (missing, damaged, of unknown format, too small, too large): with
+``data.strict`` the first stops the import and nothing is kept; without, each is left out and its
+sentence stays with the entry. An entry with such files never serves a strict run.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from federated.data import cache, duplicates, entry, images, splits
+from federated.data.images import Decoded
+from federated.data.listing import Listing
+from federated.errors import UserError
+from federated.settings import Data
+
+
+def key(listing: Listing, data: Data, name: str) -> str:
+    """Return the key of a data set's entry; costs a ``stat`` per file.
+
+    Raises:
+        UserError: strict, and a file is not there.
+    """
+    states: list[tuple[int, int, int] | None] = []
+    for path in listing.rows["path"]:
+        try:
+            state = (listing.root / path).stat()
+            states.append((state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+        except OSError as error:
+            if data.strict:
+                raise UserError(_missing(listing, path, error)) from error
+            states.append(None)
+    return cache.key_of(
+        *("files", images.VERSION, name, images.cached_side(data), str(listing.root)),
+        [data.window_level, data.window_width, data.trim, data.slices],
+        [data.val_fraction, data.test_fraction, data.split_seed] if listing.drawn else None,
+        data.duplicate_correlation,
+        listing.rows.to_numpy().tolist(),
+        states,
+    )
+
+
+def _missing(listing: Listing, path: str, error: OSError) -> str:
+    return (
+        f"{listing.origin}: names the image '{path}', which cannot be found "
+        f"({error.strerror}); correct the path or remove the row"
+    )
+
+
+def build(
+    part: Path, listing: Listing, data: Data, *, name: str, progress: Callable[[int, int], None]
+) -> None:
+    """Fill the folder ``part`` with a data set's entry.
+
+    Args:
+        part: folder to fill.
+        listing: the data set's files.
+        data: the settings.
+        name: of the data set.
+        progress: called with (files done, files in all).
+
+    Raises:
+        UserError: strict, and a file is unusable; or none is usable.
+    """
+    side, thumbnails = images.cached_side(data), []
+    found: list[tuple[object, ...]] = []
+    skipped: list[str] = []
+    scratch = part / "decoded"
+    with scratch.open("wb") as file:
+        for index, outcome in enumerate(_decoded(listing, data)):
+            if isinstance(outcome, UserError):
+                if data.strict:
+                    raise outcome
+                skipped.append(str(outcome))
+            else:
+                for one in outcome:
+                    file.write(one.square.tobytes())
+                    thumbnails.append(one.thumbnail)
+                    found.append(_row(index, one))
+            progress(index + 1, len(listing.rows))
+    if not found:
+        raise UserError(f"{listing.origin}: no image of '{name}' can be used; {skipped[0]}")
+    full = _table(listing, found, name)
+    full["group"] = duplicates.group_images(
+        list(full["path"]),
+        list(full["patient"]),
+        list(full["sha256"]),
+        np.stack(thumbnails),
+        files=list(full["file"]),
+        threshold=data.duplicate_correlation,
+    )
+    if listing.drawn:
+        full["split"] = splits.draw(full, data, name)
+    else:
+        splits.check_given(list(full["patient"]), list(full["split"]), site=name)
+    pixels = np.memmap(scratch, np.uint8, "r", shape=(len(full), side, side))
+    entry.write(part, entry.Entry(full, pixels, np.stack(thumbnails), tuple(skipped)))
+    scratch.unlink()
+
+
+def _decoded(listing: Listing, data: Data) -> Iterator[list[Decoded] | UserError]:
+    """Decode on all cores, in order."""
+
+    def one(path: str) -> list[Decoded] | UserError:
+        try:
+            return images.decode(listing.root / path, data)
+        except UserError as error:
+            return error
+
+    with ThreadPoolExecutor(images.cores()) as pool:
+        yield from pool.map(one, listing.rows["path"])
+
+
+def _row(index: int, one: Decoded) -> tuple[object, ...]:
+    made = one.section
+    facts = (made.format, made.mode, made.colour, "; ".join(made.odd), made.patient, made.part)
+    return (index, one.sha256, one.width, one.height, *facts)
+
+
+def _table(listing: Listing, found: list[tuple[object, ...]], name: str) -> pd.DataFrame:
+    """Return a row per slice: the listing's, what was found, and a patient where one is known.
+
+    The header's patient counts where the listing has none, unless the whole data set has the same
+    one: that is what a careless anonymiser leaves.
+    """
+    columns = ("index", "sha256", "width", "height", "format", "mode", "colour", "odd")
+    table = pd.DataFrame(found, columns=[*columns, "header", "part"])
+    rows = listing.rows.iloc[table["index"].to_numpy()].reset_index(drop=True)
+    told = table["header"] if table["header"].nunique() > 1 else ""
+    return pd.concat([rows, table], axis=1).assign(
+        site=name,
+        file=rows["path"],
+        path=rows["path"] + table["part"],
+        patient=rows["patient"].where(rows["patient"] != "", told),
+    )

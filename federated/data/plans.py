@@ -1,0 +1,142 @@
+"""How each hospital gets its entry of the cache.
+
+A hospital of files is a data set as imported; or, under a partition or a shift, a part of it seen
+through a simulated scanner, derived from the data set's own entry.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from federated.data import cache, entry, images, splits
+from federated.data import partition as partitioning
+from federated.data.section import Grey
+from federated.errors import UserError
+from federated.seeding import numpy_generator
+from federated.settings import Config, Partition
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """Where one hospital's images come from.
+
+    Attributes:
+        name: of the hospital.
+        dataset: the data set of files; empty for a phantom.
+        part: its part of the data set, as ``partition.assign`` calls it; empty: all of it.
+        number: from 0, of its phantom or of its scanner.
+    """
+
+    name: str
+    dataset: str
+    part: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to get one entry of the cache.
+
+    Attributes:
+        folder: of the whole cache.
+        key: of the entry.
+        build: fills the entry's folder, telling its progress.
+        strict: refuse an entry that lacks unusable files.
+        base: plan of the entry that this one is derived from.
+        drawn: whether we draw the split.
+        notes: what the import left out or missed.
+        skipped: a sentence for each unusable row.
+    """
+
+    folder: Path
+    key: str
+    build: Callable[[Path, cache.Progress], None]
+    strict: bool
+    base: "Plan | None" = None
+    drawn: bool = True
+    notes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    def publish(self, progress: cache.Progress) -> Path:
+        """Return the entry, built if it is missing.
+
+        Raises:
+            UserError: an image is unusable; or the entry was built without one and this is strict.
+        """
+        folder = cache.publish(self.folder, self.key, lambda part: self.build(part, progress))
+        if self.strict and (skipped := entry.skipped_files(folder)):
+            raise UserError(skipped[0])
+        return folder
+
+
+def derived(config: Config, hospital: Hospital, base: Plan) -> Plan:
+    """Return the plan for a hospital that is part of a data set, or seen through a scanner."""
+    from federated.data.scanner import profile_for  # SciPy: slow to import
+
+    data = config.data
+    profile = profile_for(hospital.number, data.shift, data.split_seed)
+    drawing = [data.val_fraction, data.test_fraction, data.split_seed]
+
+    def build(part: Path, progress: cache.Progress) -> None:
+        whole = base.publish(progress)
+        source = entry.read(whole)
+        mine = np.arange(len(source.rows))
+        if hospital.part:
+            dealt = _dealt(whole, config.partition, data.split_seed, base.drawn)
+            mine = np.flatnonzero(np.array(dealt) == hospital.part)
+        if not len(mine):
+            raise UserError(
+                f"no image is left for '{hospital.name}', all of whose patients are mostly of "
+                "another hospital; correct the manifest"
+            )
+        rows = source.rows.iloc[mine].reset_index(drop=True).assign(site=hospital.name)
+        if hospital.part and base.drawn:
+            rows["split"] = splits.draw(rows, data, hospital.name)
+        elif hospital.part:
+            splits.check_given(list(rows["patient"]), list(rows["split"]), site=hospital.name)
+        pixels = source.pixels[mine]
+        if data.shift > 0:
+            pixels = _seen_through(pixels, list(rows["path"]), config, hospital)
+        entry.write(part, entry.Entry(rows, pixels, source.thumbnails[mine], source.skipped))
+
+    return Plan(
+        base.folder,
+        cache.key_of(
+            *("derived", images.VERSION, base.key, hospital.name, hospital.part),
+            asdict(config.partition) if hospital.part else None,
+            [*drawing, base.drawn] if hospital.part else None,
+            asdict(profile) if data.shift > 0 else None,
+            data.split_seed,
+        ),
+        build,
+        data.strict,
+        base,
+        base.drawn,
+        base.notes,
+        base.skipped,
+    )
+
+
+@lru_cache(maxsize=8)
+def _dealt(whole: Path, partition: Partition, seed: int, drawn: bool) -> tuple[str, ...]:
+    """Deal out an entry, which never changes, once for all its hospitals."""
+    return tuple(partitioning.assign(entry.read(whole).rows, partition, seed=seed, drawn=drawn))
+
+
+def _seen_through(pixels: Grey, names: list[str], config: Config, hospital: Hospital) -> Grey:
+    """Return images as the hospital's scanner shows them."""
+    from federated.data.scanner import apply_profile, profile_for
+
+    seed = config.data.split_seed
+    profile = profile_for(hospital.number, config.data.shift, seed)
+
+    def one(index: int) -> Grey:
+        rng = numpy_generator(seed, hospital.dataset, 0, f"scanner {names[index]}")
+        return apply_profile(pixels[index], profile, rng)
+
+    with ThreadPoolExecutor(images.cores()) as pool:
+        return np.stack(list(pool.map(one, range(len(pixels)))))
