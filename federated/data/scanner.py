@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
 
-from federated.data.phantom.canvas import Field
+from federated.data.canvas import Field
 from federated.seeding import numpy_generator
 
 Grey = npt.NDArray[np.uint8]

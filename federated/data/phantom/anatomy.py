@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from federated.data.canvas import Canvas, Field, Tissue, box_mean, pixel_grid, smooth_noise
 from federated.data.phantom import organs
-from federated.data.phantom.canvas import Canvas, Field, Tissue, box_mean, pixel_grid, smooth_noise
 from federated.data.phantom.chest import Chest, rib_cage
 from federated.data.phantom.vessels import vessel_share
 

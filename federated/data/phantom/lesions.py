@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from federated.data.canvas import Field, smooth_noise
 from federated.data.phantom.anatomy import Section
-from federated.data.phantom.canvas import Field, smooth_noise
 
 
 @dataclass(frozen=True)

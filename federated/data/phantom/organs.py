@@ -6,7 +6,7 @@ below it, the domes of the diaphragm at the base with the right one higher.
 
 import numpy as np
 
-from federated.data.phantom.canvas import Canvas, Points, Tissue, superellipse
+from federated.data.canvas import Canvas, Points, Tissue, superellipse
 from federated.data.phantom.chest import Chest, bump, rib_cage
 
 CARINA = 0.4  # level at which the windpipe divides

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from federated.data.phantom.canvas import SUPERSAMPLING, Field, Points, box_mean
+from federated.data.canvas import SUPERSAMPLING, Field, Points, box_mean
 from federated.data.phantom.chest import Chest, bump, rib_cage
 
 GENERATIONS = 5
