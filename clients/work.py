@@ -75,6 +75,8 @@ def evaluate(site: Site, order: Order, shared: Mapping[str, Tensor]) -> list[Rep
             site.model,
             site.images("train"),
             limit=config.bn.recalibration_images,
+            batch_size=config.train.batch_size,
+            augment=config.train.augment,
             generator=site.generator(order.round, "recalibrate"),
             compute=site.compute,
         )

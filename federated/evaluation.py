@@ -55,18 +55,29 @@ def embed(model: nn.Module, images: Images, ids: Tensor, compute: Compute) -> Te
 
 @torch.no_grad()
 def recalibrate(
-    model: nn.Module, images: Images, *, limit: int, generator: torch.Generator, compute: Compute
+    model: nn.Module,
+    images: Images,
+    *,
+    limit: int,
+    batch_size: int,
+    augment: bool,
+    generator: torch.Generator,
+    compute: Compute,
 ) -> None:
     """Re-estimate the batch-norm statistics of ``model`` in place, as plain means over batches.
 
     Running statistics belong to the weights under which they ran. Once the server's mean replaces
-    those weights they are stale (precise BN: Wu and Johnson, arXiv 2105.07576, section 3).
+    those weights they are stale (precise BN: Wu and Johnson, arXiv 2105.07576, section 3). The
+    images are shown as in training, crops and flips included: statistics of whole images belong to
+    inputs on which the weights were never trained (docs/LOG.md has what that costs).
 
     Args:
         model: The network with its new weights.
-        images: The site's training images, seen without augmentation.
+        images: The site's training images.
         limit: Most images to use; 0 means all.
-        generator: Chooses the images.
+        batch_size: As in training.
+        augment: As in training.
+        generator: Chooses the images, their crops and flips.
         compute: Device and precision.
     """
     norms = [m for m in model.modules() if holds_statistics(m) and hasattr(m, "momentum")]
@@ -78,8 +89,8 @@ def recalibrate(
         norm.reset_running_stats()  # type: ignore[operator]
         norm.momentum = None  # type: ignore[assignment]  # torch: cumulative mean
     # Batches of nearly equal size, because torch's cumulative mean weighs them equally.
-    for ids in order.tensor_split(max(1, len(order) // EVALUATION_BATCH)):
-        x, _ = load_batch(images, ids, compute.device, None)
+    for ids in order.tensor_split(max(1, len(order) // batch_size)):
+        x, _ = load_batch(images, ids, compute.device, generator if augment else None)
         with autocast(compute.device, bf16=compute.bf16):
             model(x)
     for norm, momentum in zip(norms, momenta, strict=True):

@@ -27,6 +27,9 @@ CPU = Compute(torch.device("cpu"), bf16=False)
 PLAIN = Train(batch_size=8, precision="fp32", augment=False)
 
 
+RECALIBRATE = {"limit": 0, "generator": torch_generator(0, "a", 1, "r"), "compute": CPU}
+
+
 def toy_images(count: int = 48, size: int = 16) -> Images:
     """Return noise in which the upper half is brighter in class 1."""
     generator = np.random.default_rng(0)
@@ -176,7 +179,7 @@ def test_recalibrated_statistics_are_those_of_the_images() -> None:
     images, model = toy_images(count=40), toy_model()
     go(model, images, PLAIN)
     before = {n: t.clone() for n, t in model.state_dict().items()}
-    recalibrate(model, images, limit=0, generator=torch_generator(0, "a", 1, "r"), compute=CPU)
+    recalibrate(model, images, batch_size=64, augment=False, **RECALIBRATE)
     norms = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)]
     name, first = norms[0]
     seen = []
@@ -192,6 +195,19 @@ def test_recalibrated_statistics_are_those_of_the_images() -> None:
     assert all(norm.momentum == 0.1 for _, norm in norms) and not model.training
 
 
+def test_recalibration_sees_images_as_training_does() -> None:
+    """Crops of an image with a bright border are darker than the image."""
+    pixels = np.full((32, 20, 20), 10, dtype=np.uint8)
+    pixels[:, 0] = pixels[:, :, 0] = pixels[:, -1] = pixels[:, :, -1] = 250
+    images = Images(pixels, torch.zeros(32, dtype=torch.int64), 12)
+    means = {}
+    for augment in (False, True):
+        model = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3 * 144, 2))
+        recalibrate(model, images, batch_size=16, augment=augment, **RECALIBRATE)
+        means[augment] = model[0].running_mean[0].item()
+    assert means[True] < means[False] - 0.2
+
+
 def test_recalibration_mends_statistics_of_other_weights() -> None:
     """The trap: after the weights changed, old statistics ruin a network that new ones do not."""
     images, model = toy_images(), toy_model()
@@ -201,7 +217,7 @@ def test_recalibration_mends_statistics_of_other_weights() -> None:
     norm = next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d))
     norm.running_mean += 3
     _, stale = predict(model, images, CPU)
-    recalibrate(model, images, limit=0, generator=torch_generator(0, "a", 1, "r"), compute=CPU)
+    recalibrate(model, images, batch_size=64, augment=False, **RECALIBRATE)
     _, mended = predict(model, images, CPU)
     assert good < 0.1 and mended < 0.1 < 1 < stale
 
@@ -209,7 +225,7 @@ def test_recalibration_mends_statistics_of_other_weights() -> None:
 def test_recalibration_leaves_dropout_off() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.BatchNorm1d(3 * 256), nn.Linear(768, 2))
     images = toy_images(count=16)
-    recalibrate(model, images, limit=0, generator=torch_generator(0, "a", 1, "r"), compute=CPU)
+    recalibrate(model, images, batch_size=64, augment=False, **RECALIBRATE)
     x = evaluation_batch(torch.from_numpy(images.pixels), 16).flatten(1)
     torch.testing.assert_close(model[2].running_mean, x.mean(dim=0), rtol=1e-4, atol=1e-5)
 
