@@ -71,6 +71,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             sharing__policy="conv",
             contrast__objective="nt-xent",
             contrast__memory_size=512,
+            contrast__weight=0.01,
             bn__recalibrate=True,
         ),
         "pooled": _method(
