@@ -105,7 +105,7 @@ def _execute(given: dict[str, Any], style: str, *, new: bool) -> None:
     from federated.config import parse
     from federated.data import prepare, site_names
     from federated.engine import check, run
-    from federated.progress import preparing, progress
+    from federated.progress import preparing, progress, site_lines
     from federated.runfolder import choose_folder
 
     study = parse(given)
@@ -113,7 +113,9 @@ def _execute(given: dict[str, Any], style: str, *, new: bool) -> None:
     folder = choose_folder(study.common, new=new)
     sites = site_names(study.common)
     with preparing(style=style) as report:
-        prepare(study.common, report)
+        summaries = prepare(study.common, report)
+    for line in site_lines(summaries):
+        _say(line, style)
     _say(f"run folder: {folder}", style)
     try:
         with progress(study, sites, style=style) as listener:

@@ -113,7 +113,12 @@ def _split_method_tables(given: Given) -> tuple[dict[str, Any], dict[str, dict[s
 
 @dataclass(frozen=True)
 class Study:
-    """A parsed run: the configuration that all methods share, and one of each method's own."""
+    """A parsed run.
+
+    Attributes:
+        common: What all methods share; its ``METHOD_SECTIONS`` are at their defaults.
+        by_method: The whole configuration of each method.
+    """
 
     common: Config
     by_method: Mapping[str, Config]
@@ -139,7 +144,9 @@ def parse(given: Given) -> Study:
                 f"[method.{name}] is not among methods = {plain(config.methods)}{hint}."
             )
     by_method = {name: _of_method(common, name, tables.get(name, {})) for name in config.methods}
-    return Study(config, by_method)
+    defaults = Config()
+    shared = replace(config, **{name: getattr(defaults, name) for name in METHOD_SECTIONS})
+    return Study(shared, by_method)
 
 
 def _of_method(common: Mapping[str, Any], name: str, table: Mapping[str, Any]) -> Config:
@@ -182,20 +189,21 @@ def _consistent(config: Config, method: str) -> Config:
 
 
 def to_toml(given: Given, study: Study) -> str:
-    """Return the resolved run as TOML that gives the same study when read again."""
-    common, tables = _split_method_tables(given)
+    """Return the resolved run as TOML that gives the same study when read again.
+
+    Each method's table holds all that may differ between methods, so that a later version with
+    other presets still reads this run as it was.
+    """
+    _, tables = _split_method_tables(given)
     lines = ["# Every setting of this run; `consilium run` on this file repeats it."]
-    preset = {key for method in METHODS.values() for key in method.settings}
+    of_methods = [name for name in KEYS if name.split(".")[0] in METHOD_SECTIONS]
     for name in KEYS:
-        if name not in preset or name in common:
+        if name not in of_methods:
             lines.append(f"{name} = {_toml_value(_value_of(study.common, name))}")
     for method, config in study.by_method.items():
-        table = tables.get(method, {})
-        lines.append(f"\n[method.{method}]")
-        lines += [f"base = {_toml_value(table['base'])}"] if "base" in table else []
-        for name in sorted(preset | (set(table) - {"base"})):
-            if name not in common:
-                lines.append(f"{name} = {_toml_value(_value_of(config, name))}")
+        base = tables.get(method, {}).get("base", method)
+        lines += [f"\n[method.{method}]", f"base = {_toml_value(base)}"]
+        lines += [f"{name} = {_toml_value(_value_of(config, name))}" for name in of_methods]
     return "\n".join(lines) + "\n"
 
 

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 from federated.config import Study
+from federated.data import SiteSummary
 from federated.engine.grid import FIRST_SITE_NODE, Listener
 
 SHOWN_SITES = 16
@@ -108,6 +109,22 @@ def plain_line(event: Mapping[str, Any]) -> str | None:
     if event["kind"] == "worker-lost":
         return f"  a worker died (try {event['tries']}); its site goes to a fresh one"
     return None
+
+
+def site_lines(summaries: Sequence[SiteSummary]) -> list[str]:
+    """Return a line on the images of each hospital, and one on what its import left out."""
+    lines = []
+    for site in summaries[:SHOWN_SITES]:
+        parts = [f"{sum(counts)} {split}" for split, counts in site.counts.items()]
+        covid = sum(positive for _, positive in site.counts.values())
+        total = sum(map(sum, site.counts.values()))
+        lines.append(f"{site.site}: {', '.join(parts)} images, {covid} of {total} COVID")
+        lines += [f"  {note}" for note in (*site.notes, *site.skipped[:3])]
+        if len(site.skipped) > 3:
+            lines.append(f"  and {len(site.skipped) - 3} more unusable: consilium data check")
+    if len(summaries) > SHOWN_SITES:
+        lines.append(f"and {len(summaries) - SHOWN_SITES} more hospitals")
+    return lines
 
 
 @contextmanager

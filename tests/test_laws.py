@@ -66,6 +66,7 @@ def test_memory_that_never_warms_up_is_in_batch_contrast(run_tiny) -> None:
     run = run_tiny(
         methods="contrastive,consilium",
         method__consilium__contrast__warmup_rounds=99,
+        method__consilium__contrast__weight=1,
         method__consilium__bn__recalibrate="false",
     )
     assert_same_bits(shared(run, "contrastive"), shared(run, "consilium"))
