@@ -353,3 +353,8 @@ def test_bad_factories_are_told_in_one_sentence(
 ) -> None:
     with pytest.raises(UserError, match=message):
         build(path)
+
+
+def test_a_norm_that_would_do_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match="takes no norm"):
+        build_model("covidnet-original", width=0.125, image_size=64, norm="group", generator_seed=0)

@@ -52,7 +52,7 @@ def build_model(
 
     Raises:
         UserError: no such network, a factory that cannot be imported or called or returns no
-            module, or images that are too small for the network.
+            module, a norm for a network that takes none, or images that are too small for it.
     """
     factory = _imported(name) if ":" in name else MODELS.get(name)
     if factory is None:
@@ -60,6 +60,8 @@ def build_model(
         raise UserError(f"unknown model '{name}'{did_you_mean(name, MODELS) or known}")
     arguments = {"num_classes": num_classes, "image_size": image_size, "width": width, "norm": norm}
     accepted = _accepted(name, factory, arguments)
+    if norm != "batch" and "norm" not in accepted:
+        raise UserError(f"model.norm = {norm}, but {name} takes no norm; leave model.norm alone")
     # Not torch.manual_seed: it reseeds every GPU's generator too, outside the fork.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(generator_seed)
