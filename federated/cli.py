@@ -105,7 +105,7 @@ def _execute(given: dict[str, Any], style: str, *, new: bool) -> None:
     from federated.config import parse
     from federated.data import prepare, site_names
     from federated.engine import check, run
-    from federated.progress import preparing, progress, site_lines
+    from federated.progress import preparing, progress, site_lines, stoppable
     from federated.runfolder import choose_folder
 
     study = parse(given)
@@ -118,7 +118,7 @@ def _execute(given: dict[str, Any], style: str, *, new: bool) -> None:
         _say(line, style)
     _say(f"run folder: {folder}", style)
     try:
-        with progress(study, sites, style=style) as listener:
+        with progress(study, sites, style=style) as shown, stoppable(shown) as listener:
             run({**given, "folder": str(folder)}, listener)
     except KeyboardInterrupt:
         print(f"consilium: stopped; go on with: consilium resume {folder}", file=sys.stderr)

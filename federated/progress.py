@@ -1,6 +1,7 @@
 """What a run shows while it runs: a live table in a terminal, plain lines elsewhere, or JSON."""
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -176,6 +177,32 @@ def progress(study: Study, sites: tuple[str, ...], *, style: str) -> Iterator[Li
                     live.console.print(plain_line(event))
 
             yield listen
+
+
+@contextmanager
+def stoppable(listener: Listener) -> Iterator[Listener]:
+    """Yield ``listener`` such that Ctrl-C always stops the run, at the latest at its next event.
+
+    Python raises KeyboardInterrupt wherever the program is. If that is a destructor, as Ray's
+    object references have, the interpreter only prints it and goes on; so it is remembered and
+    raised again.
+    """
+    stopped: list[int] = []
+
+    def remember(number: int, frame: object) -> None:
+        stopped.append(number)
+        raise KeyboardInterrupt
+
+    def listen(event: Mapping[str, Any]) -> None:
+        if stopped:
+            raise KeyboardInterrupt
+        listener(event)
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield listen
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _print_line(event: Mapping[str, Any], stream: TextIO) -> None:

@@ -12,6 +12,7 @@ import pytest
 from test_laws import numbers
 
 from federated.engine import run
+from federated.progress import stoppable
 from federated.results import load
 
 ENGINES = ["inline", pytest.param("ray", marks=pytest.mark.ray)]
@@ -35,6 +36,22 @@ def wait_for(condition, seconds: float) -> bool:
             return False
         time.sleep(0.1)
     return True
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_a_destructor_swallows_stops_at_the_next_event() -> None:
+    class Reference:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    heard: list[str] = []
+    with stoppable(lambda event: heard.append(event["kind"])) as listener:
+        listener({"kind": "before"})
+        Reference()
+        with pytest.raises(KeyboardInterrupt):
+            listener({"kind": "after"})
+    assert heard == ["before"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
