@@ -185,8 +185,12 @@ def stoppable(listener: Listener) -> Iterator[Listener]:
 
     Python raises KeyboardInterrupt wherever the program is. If that is a destructor, as Ray's
     object references have, the interpreter only prints it and goes on; so it is remembered and
-    raised again.
+    raised again. A process that was told to ignore the signal, as a script's background job is,
+    goes on ignoring it.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield listener
+        return
     stopped: list[int] = []
 
     def remember(number: int, frame: object) -> None:

@@ -45,13 +45,22 @@ def test_an_interrupt_that_a_destructor_swallows_stops_at_the_next_event() -> No
             os.kill(os.getpid(), signal.SIGINT)
 
     heard: list[str] = []
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     with stoppable(lambda event: heard.append(event["kind"])) as listener:
         listener({"kind": "before"})
         Reference()
         with pytest.raises(KeyboardInterrupt):
             listener({"kind": "after"})
     assert heard == ["before"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(signal.SIGINT, inherited) is signal.default_int_handler
+
+
+def test_a_background_job_goes_on_ignoring_the_signal() -> None:
+    inherited = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with stoppable(lambda event: None) as listener:
+        os.kill(os.getpid(), signal.SIGINT)
+        listener({"kind": "any"})
+    assert signal.signal(signal.SIGINT, inherited) is signal.SIG_IGN
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
@@ -67,6 +76,8 @@ def test_interrupted_run_goes_on(tiny, kind: str, tmp_path: Path) -> None:
         text=True,
         env={**os.environ, "CONSILIUM_TEST_MARK": str(tmp_path)},
         start_new_session=True,
+        # These tests may themselves run in the background, where the signal is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     events = Path(given["folder"]) / "events.jsonl"
     assert wait_for(lambda: events.exists() and "round-ended" in events.read_text(), 120)
