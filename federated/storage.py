@@ -56,9 +56,19 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     content = save(
         {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     )
-    write_bytes(path, content)
+    write_bytes(_next(path), content)
     manifest = {"sha256": hashlib.sha256(content).hexdigest(), "facts": dict(facts)}
     write_bytes(path.with_suffix(".json"), json.dumps(manifest, indent=1).encode())
+    _next(path).replace(path)
+
+
+def _next(path: Path) -> Path:
+    """Return where new tensors wait until their JSON is written.
+
+    Old tensors stay beside the old JSON until the new JSON, which is the commit, has replaced it;
+    so a crash at any moment leaves one pair that belongs together.
+    """
+    return path.with_name(f".{path.name}.next")
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -69,13 +79,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         FileNotFoundError: there is no such file.
     """
     manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
-        raise DamagedFileError(f"{path} is damaged: its SHA-256 is not the recorded one")
-    return load(content), manifest["facts"]
+    for candidate in (path, _next(path)):
+        content = candidate.read_bytes() if candidate.exists() else b""
+        if hashlib.sha256(content).hexdigest() == manifest["sha256"]:
+            return load(content), manifest["facts"]
+    raise DamagedFileError(f"{path} is damaged: its SHA-256 is not the recorded one")
 
 
 def remove_tensors(path: Path) -> None:
     """Remove a file of ``write_tensors``; the JSON first, since it is the commit."""
     path.with_suffix(".json").unlink(missing_ok=True)
     path.unlink(missing_ok=True)
+    _next(path).unlink(missing_ok=True)

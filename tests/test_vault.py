@@ -1,5 +1,6 @@
 """Private state on disk: closed to others, whole or absent, damaged never read."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -99,3 +100,34 @@ def test_log_holds_the_traceback(tmp_path: Path) -> None:
         log_failure(tmp_path, "train fedbn round 3")
     text = (tmp_path / "site.log").read_text()
     assert "train fedbn round 3" in text and "patient-7.png" in text and "Traceback" in text
+
+
+@pytest.mark.parametrize("step", range(1, 7))
+def test_a_crash_at_any_step_of_an_overwrite_leaves_the_old_or_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Each of two files is synced, renamed, and its folder synced: six moments to die at."""
+    vault = Vault(tmp_path)
+    vault.keep_model("kept", {"x": torch.tensor(1)}, {"round": 1})
+    count = [0]
+
+    def counted(real):
+        def call(*arguments):
+            count[0] += 1
+            if count[0] == step:
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        return call
+
+    monkeypatch.setattr("os.fsync", counted(os.fsync))
+    monkeypatch.setattr(Path, "replace", counted(Path.replace))
+    with pytest.raises(KeyboardInterrupt):
+        vault.keep_model("kept", {"x": torch.tensor(2)}, {"round": 2})
+    monkeypatch.undo()
+    found = vault.model("kept")
+    assert found is not None
+    assert int(found[0]["x"]) == found[1]["round"] == (1 if step <= 5 else 2)
+    vault.keep_model("kept", {"x": torch.tensor(3)}, {"round": 3})
+    again = vault.model("kept")
+    assert again is not None and int(again[0]["x"]) == 3
