@@ -29,6 +29,14 @@ class Order:
         sites: Comma-separated names of all sites of the run.
         folder: The run's folder; a site without a vault of its own configured keeps it in there.
         code: Digest of the server's code; a site with other code refuses.
+        week: Virtual weeks since the rollout began, when the message is sent; decides how many of
+            its images the site has by then, and with which scanner they were taken.
+        phase: What a site takes part in: ``full``, ``frozen`` (it trains only what is private) or
+            ``evaluate`` (it trains nothing).
+        newcomer: Whether the site meets the federation's weights for the first time, after others
+            have trained them.
+        void: Rounds whose private state must not be used any more, such as ``3-7,9-12``.
+        keep_all: Whether private state of older rounds may be needed again.
     """
 
     method: str
@@ -38,6 +46,11 @@ class Order:
     sites: str
     folder: str
     code: str
+    week: float = 0.0
+    phase: str = "full"
+    newcomer: bool = False
+    void: str = ""
+    keep_all: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from federated.network import check_network, configured_boundary, network_of
 from federated.runfolder import choose_folder
 from federated.settings import Config
 from federated.wire import Order, pack_order, unpack_reports
+from server.asking import Cell, by_group
 from server.record import Record
-from server.rounds import Cell, by_group, run_cell
+from server.rounds import run_cell
 
 app = ServerApp()
 

@@ -14,7 +14,7 @@ from clients.app import app as client_app
 from federated.engine import run
 from federated.results import Run, load
 from federated.wire import unpack_order
-from server.rounds import RunStoppedError
+from server.asking import RunStoppedError
 
 Spoil = Callable[[ArrayRecord], None]
 
