@@ -154,10 +154,11 @@ def _methods(arguments: argparse.Namespace) -> None:
 
 
 def _config(arguments: argparse.Namespace) -> None:
-    from federated.keys import KEYS, plain, reference
+    from federated.keys import CALENDAR, KEYS, plain, reference
 
     if arguments.markdown:
         print(reference(), end="")
+        print("\n" + reference(CALENDAR), end="")
         return
     for name, key in KEYS.items():
         print(f"{name} = {plain(key.default)!r}\n    {key.meaning}{key.range_text()}")

@@ -13,6 +13,7 @@ from typing import Any
 from federated.errors import UserError, did_you_mean
 from federated.keys import KEYS, checked, find_key, plain
 from federated.methods import METHODS
+from federated.rollout.reading import calendar_values, calendars_of, split_calendars
 from federated.settings import Config
 
 Given = Mapping[str, Any]
@@ -26,7 +27,9 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested tables as dotted keys, underscores in keys turned into hyphens."""
     flat: dict[str, Any] = {}
     for name, value in table.items():
-        key = prefix + name.replace("_", "-")
+        # A hospital is called what it is called; only settings have hyphens for underscores.
+        own_name = prefix.endswith(("hospital.", "group."))
+        key = prefix + (name if own_name else name.replace("_", "-"))
         if isinstance(value, Mapping):
             flat.update(flatten(value, f"{key}."))
         else:
@@ -50,6 +53,21 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is a folder; name a .toml file in it.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}.") from None
+
+
+def with_scenario(given: Given) -> dict[str, Any]:
+    """Return ``given`` with the scenario's own file, if it names one, read into it.
+
+    What the configuration says itself goes before what the file says.
+
+    Raises:
+        UserError: the file is missing or is not TOML.
+    """
+    name = given.get("rollout.scenario")
+    if not name:
+        return dict(given)
+    told = {f"rollout.{key}": value for key, value in read_toml(Path(str(name))).items()}
+    return {**told, **given, "rollout.scenario": ""}
 
 
 def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
@@ -87,8 +105,9 @@ def build(given: Given) -> Config:
     Raises:
         UserError: a key is unknown, or a value has the wrong type or is out of its range.
     """
+    given, tables = split_calendars(given)
     values = {name: checked(find_key(name), value) for name, value in given.items()}
-    config = Config()
+    config = Config(calendars=calendars_of(tables))
     for name, value in values.items():
         *section, last = name.replace("-", "_").split(".")
         if section:
@@ -134,7 +153,7 @@ def parse(given: Given) -> Study:
     Raises:
         UserError: one sentence on the first thing that is wrong.
     """
-    common, tables = _split_method_tables(given)
+    common, tables = _split_method_tables(with_scenario(given))
     config = build(common)
     for name, table in tables.items():
         # A study's file may define more methods than one call of it runs.
@@ -200,6 +219,10 @@ def to_toml(given: Given, study: Study) -> str:
     for name in KEYS:
         if name not in of_methods:
             lines.append(f"{name} = {_toml_value(_value_of(study.common, name))}")
+    for table, told in calendar_values(study.common.calendars):
+        kind, _, name = table.partition(".")
+        lines.append(f"\n[rollout.{kind}.{_toml_value(name)}]")
+        lines += [f"{key} = {_toml_value(value)}" for key, value in told.items()]
     for method, config in study.by_method.items():
         base = tables.get(method, {}).get("base", method)
         lines += [f"\n[method.{method}]", f"base = {_toml_value(base)}"]

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from datetime import date
 from typing import Any, cast, get_type_hints
 
 from federated.errors import UserError, did_you_mean
+from federated.rollout.settings import Calendar
 from federated.settings import Config
 
 
@@ -33,6 +35,8 @@ class Key:
 def _keys_of(cls: type, prefix: str) -> Iterable[Key]:
     hints = get_type_hints(cls)
     for item in fields(cls):
+        if item.name == "calendars":
+            continue  # named by the user: federated.rollout.reading
         name = prefix + item.name.replace("_", "-")
         if is_dataclass(hints[item.name]):
             yield from _keys_of(hints[item.name], f"{name}.")
@@ -43,11 +47,16 @@ def _keys_of(cls: type, prefix: str) -> Iterable[Key]:
 KEYS: Mapping[str, Key] = {key.name: key for key in _keys_of(Config, "")}
 """Every setting there is."""
 
+CALENDAR: Mapping[str, Key] = {key.name: key for key in _keys_of(Calendar, "")}
+"""What a table of a scenario may say of a hospital or a group."""
+
 
 def plain(value: Any) -> bool | int | float | str:
     """Return a setting's value as TOML, JSON and Flower can all hold it."""
-    if isinstance(value, tuple):
-        return ",".join(str(item) for item in value)
+    if isinstance(value, list | tuple):
+        return ",".join(str(plain(item)) for item in value)
+    if isinstance(value, date):
+        return value.isoformat()
     return cast(bool | int | float | str, value)
 
 
@@ -66,6 +75,8 @@ def _convert(key: Key, value: Any) -> Any:
             raise ValueError
         return float(value)
     if key.type is str:
+        if isinstance(value, date):
+            return value.isoformat()
         if not isinstance(value, str):
             raise ValueError
         return value
@@ -112,9 +123,9 @@ def find_key(name: str) -> Key:
     return KEYS[name]
 
 
-def reference() -> str:
-    """Return docs/CONFIG.md's table of all settings."""
+def reference(keys: Mapping[str, Key] = KEYS) -> str:
+    """Return docs/CONFIG.md's table of all settings, or of those of a scenario's tables."""
     lines = ["| setting | default | meaning |", "|---|---|---|"]
-    for name, key in KEYS.items():
+    for name, key in keys.items():
         lines.append(f"| `{name}` | `{plain(key.default)}` | {key.meaning}{key.range_text()} |")
     return "\n".join(lines) + "\n"

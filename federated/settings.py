@@ -5,22 +5,9 @@ printed from them by ``consilium config --markdown``.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
-
-def setting(
-    default: Any,
-    meaning: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    """Return a dataclass field that knows its meaning and what values it takes."""
-    return field(
-        default=default,
-        metadata={"meaning": meaning, "low": low, "high": high, "choices": choices},
-    )
+from federated.fields import setting
+from federated.rollout.settings import Calendar, Rollout
 
 
 @dataclass(frozen=True)
@@ -256,3 +243,6 @@ class Config:
     server: Server = field(default_factory=Server)
     personalise: Personalise = field(default_factory=Personalise)
     engine: Engine = field(default_factory=Engine)
+    rollout: Rollout = field(default_factory=Rollout)
+    calendars: tuple[tuple[str, Calendar], ...] = ()
+    """Tables of the scenario: ``hospital.NAME`` or ``group.NAME``, in the order written."""

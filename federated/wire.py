@@ -31,8 +31,6 @@ class Order:
         code: Digest of the server's code; a site with other code refuses.
         week: Virtual weeks since the rollout began, when the message is sent; decides how many of
             its images the site has by then, and with which scanner they were taken.
-        phase: What a site takes part in: ``full``, ``frozen`` (it trains only what is private) or
-            ``evaluate`` (it trains nothing).
         newcomer: Whether the site meets the federation's weights for the first time, after others
             have trained them.
         void: Rounds whose private state must not be used any more, such as ``3-7,9-12``.
@@ -47,7 +45,6 @@ class Order:
     folder: str
     code: str
     week: float = 0.0
-    phase: str = "full"
     newcomer: bool = False
     void: str = ""
     keep_all: bool = False

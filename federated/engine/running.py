@@ -8,7 +8,7 @@ from typing import Any
 from flwr.app import Context, RecordDict
 
 from federated.compute import device_for
-from federated.config import Given, Study, parse
+from federated.config import Given, Study, parse, with_scenario
 from federated.data import site_names
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, Settings
 from federated.keys import plain
@@ -77,7 +77,7 @@ def run(given: Given, listener: Listener | None = None) -> None:
     Raises:
         UserError: a setting is wrong, or too few sites answered.
     """
-    run_config = {key: plain(value) for key, value in given.items()}
+    run_config = {key: plain(value) for key, value in with_scenario(given).items()}
     with open_grid(parse(given), run_config, listener) as grid:
         context = Context(RUN_ID, SERVER_NODE, {}, RecordDict(), dict(run_config))
         load_app(SERVER_APP)(grid, context)
