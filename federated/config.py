@@ -14,6 +14,7 @@ from federated.errors import UserError, did_you_mean
 from federated.keys import KEYS, checked, find_key, plain
 from federated.methods import METHODS
 from federated.rollout.reading import calendar_values, calendars_of, split_calendars
+from federated.rollout.settings import Rollout
 from federated.settings import Config
 
 Given = Mapping[str, Any]
@@ -202,6 +203,10 @@ def _consistent(config: Config, method: str) -> Config:
         raise UserError(f"{method}: pooled training has no global model for moon to contrast with.")
     if config.train.pooled and (config.contrast.memory_size or config.train.proximal_mu):
         raise UserError(f"{method}: pooled training uses neither memory-size nor proximal-mu.")
+    if config.train.pooled and (config.calendars or config.rollout != Rollout()):
+        raise UserError(
+            f"{method}: pooled training is no federation and has no rollout; leave it out."
+        )
     if config.data.val_fraction + config.data.test_fraction > 0.8:
         raise UserError("data.val-fraction and data.test-fraction leave under 20 % for training.")
     return config

@@ -13,6 +13,7 @@ from federated.environment import environment
 from federated.errors import UserError
 from federated.fingerprint import code_digest
 from federated.network import check_network, configured_boundary, network_of
+from federated.rollout.scenario import scenario_of
 from federated.runfolder import choose_folder
 from federated.settings import Config
 from federated.wire import Order, pack_order, unpack_reports
@@ -39,14 +40,14 @@ def main(grid: Grid, context: Context) -> None:
     if not hasattr(grid, "listener"):
         # `flwr run` streams this line; results do not travel back by themselves.
         logging.getLogger("flwr").info("Results go to %s", folder.absolute())
-    nodes = register(grid, study, record)
+    nodes, images = register(grid, study, record)
     for method, seed in study.cells():
-        run_cell(open_cell(grid, record, study.by_method[method], method, seed, nodes))
+        run_cell(open_cell(grid, record, study.by_method[method], method, seed, nodes, images))
     record.emit("run-ended")
 
 
-def register(grid: Grid, study: Study, record: Record) -> dict[str, int]:
-    """Return the node of every site, in name order, once all of them have answered.
+def register(grid: Grid, study: Study, record: Record) -> tuple[dict[str, int], dict[str, int]]:
+    """Return every site's node and number of training images, once all of them have answered.
 
     A node may host several sites; each site gets messages of its own.
 
@@ -54,16 +55,16 @@ def register(grid: Grid, study: Study, record: Record) -> dict[str, int]:
         UserError: sites are missing, unknown, or two nodes say that they are the same site.
     """
     expected = site_names(study.common)
-    found: dict[str, int] = {}
+    found: dict[str, tuple[int, int]] = {}
     asked: set[int] = set()
     deadline = time.monotonic() + REGISTRATION_SECONDS
     while missing := sorted(set(expected) - set(found)):
         if new := sorted(set(grid.get_node_ids()) - asked):
             asked |= set(new)
-            for site, node in ask_who(grid, study, record, new, expected).items():
+            for site, facts in ask_who(grid, study, record, new, expected).items():
                 if site in found:
                     raise UserError(f"two nodes say that they are the site {site}.")
-                found[site] = node
+                found[site] = facts
         elif time.monotonic() > deadline:
             raise UserError(
                 f"{len(asked)} nodes are connected and none is the site {', '.join(missing)}; "
@@ -71,12 +72,13 @@ def register(grid: Grid, study: Study, record: Record) -> dict[str, int]:
             )
         else:
             time.sleep(POLL_SECONDS)
-    return {site: found[site] for site in sorted(found)}
+    sites = sorted(found)
+    return {site: found[site][0] for site in sites}, {site: found[site][1] for site in sites}
 
 
 def ask_who(
     grid: Grid, study: Study, record: Record, nodes: Sequence[int], expected: Sequence[str]
-) -> dict[str, int]:
+) -> dict[str, tuple[int, int]]:
     """Ask nodes which sites they host and whether they can open them.
 
     Raises:
@@ -90,7 +92,7 @@ def ask_who(
         for node in nodes
     ]
     replies = by_group(grid, messages, study.common.engine.timeout)
-    found: dict[str, int] = {}
+    found: dict[str, tuple[int, int]] = {}
     for node in nodes:
         reply = replies.get(str(node))
         if reply is None or reply.has_error():
@@ -102,13 +104,19 @@ def ask_who(
         for report in unpack_reports(reply.content):
             if report.site not in expected:
                 raise UserError(f"a node says that it is {report.site}, which is not in the run.")
-            found[report.site] = node
+            found[report.site] = node, report.num_examples
             record.emit("site-registered", site=report.site, num_examples=report.num_examples)
     return found
 
 
 def open_cell(
-    grid: Grid, record: Record, config: Config, method: str, seed: int, nodes: Mapping[str, int]
+    grid: Grid,
+    record: Record,
+    config: Config,
+    method: str,
+    seed: int,
+    nodes: Mapping[str, int],
+    images: Mapping[str, int],
 ) -> Cell:
     """Return a cell with its initial shared weights.
 
@@ -120,4 +128,5 @@ def open_cell(
     boundary = configured_boundary(config, model)
     state = model.state_dict()
     initial = {spec.name: state[spec.name].numpy() for spec in boundary.shared}
-    return Cell(grid, record, config, method, seed, nodes, boundary, initial)
+    scenario = scenario_of(config.rollout, config.calendars, list(nodes))
+    return Cell(grid, record, config, method, seed, nodes, boundary, initial, scenario, images)

@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 from federated.errors import UserError
 from federated.exact import ExactSum
 from federated.fingerprint import code_digest
+from federated.rollout.scenario import Scenario
 from federated.settings import Config
 from federated.sharing import Boundary
 from federated.wire import (
@@ -43,6 +44,8 @@ class Cell:
         nodes: Node id of every site, in the order of the sites' names.
         boundary: What sites may release.
         initial: The shared weights of round 0.
+        scenario: Each hospital's part in the rollout.
+        train_images: Training images of every site.
     """
 
     grid: Grid
@@ -53,6 +56,8 @@ class Cell:
     nodes: Mapping[str, int]
     boundary: Boundary
     initial: Arrays
+    scenario: Scenario
+    train_images: Mapping[str, int]
 
     @property
     def folder(self) -> Path:
@@ -136,6 +141,8 @@ def ask(
     Raises:
         RunStoppedError: fewer good answers than ``server.min-sites``.
     """
+    if not orders:
+        return Answers({})
     round = orders[0].round
     messages = {
         order.site: Message(

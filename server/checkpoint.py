@@ -2,11 +2,12 @@
 
 METHOD/seed-0/round-000007.safetensors, .json    weights, optimiser, choice so far
 METHOD/seed-0/shared.safetensors, .json          weights of the round chosen on validation
+METHOD/seed-0/before-SITE.safetensors, .json     weights and optimiser from before it joined
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 
 from federated.storage import DamagedFileError, read_tensors, remove_tensors, write_tensors
 from server.rules import Arrays, ServerState
+from server.standing import Standing
 
 KEPT = 2
 _VERSION = re.compile(r"round-(\d{6})\.json")
@@ -28,7 +30,8 @@ class Progress:
         best_round: Round whose mean validation score over the sites is the best so far.
         best_score: That score; None before the first, and without validation images.
         finished: Whether the sites' last steps are done too.
-        sizes: Lengths of metrics.csv and events.jsonl at that moment, bytes.
+        sizes: Lengths of metrics.csv, events.jsonl and timeline.csv at that moment, bytes.
+        standing: Where the cell stands in its rollout.
     """
 
     round: int
@@ -36,14 +39,14 @@ class Progress:
     best_score: float | None
     finished: bool
     sizes: Mapping[str, int]
+    standing: Standing = field(default_factory=Standing)
 
 
 def save(folder: Path, state: ServerState, progress: Progress) -> None:
     """Write a checkpoint and forget all but the last two."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"weights/{name}": array for name, array in state.weights.items()}
-    tensors |= {f"optimizer/{name}": array for name, array in state.optimizer.items()}
-    write_tensors(_path(folder, progress.round), _as_torch(tensors), asdict(progress))
+    facts = asdict(progress) | {"standing": progress.standing.facts()}
+    write_tensors(_path(folder, progress.round), _as_torch(_flat(state)), facts)
     for old in _rounds(folder)[:-KEPT]:
         remove_tensors(_path(folder, old))
 
@@ -58,12 +61,51 @@ def load(folder: Path) -> tuple[ServerState, Progress] | None:
             tensors, facts = read_tensors(_path(folder, round))
         except (DamagedFileError, FileNotFoundError):
             continue
-        parts: dict[str, dict[str, np.ndarray]] = {"weights": {}, "optimizer": {}}
-        for key, tensor in tensors.items():
-            part, name = key.split("/", 1)
-            parts[part][name] = tensor.numpy()
-        return ServerState(parts["weights"], parts["optimizer"]), Progress(**facts)
+        standing = Standing.of(facts.pop("standing"))
+        return _unflat(tensors), Progress(**facts, standing=standing)
     return None
+
+
+def save_before(folder: Path, site: str, state: ServerState) -> None:
+    """Write what the server has just before ``site`` joins, to go back to if it is unlearned."""
+    bare = ServerState(state.weights, state.optimizer)
+    write_tensors(_before(folder, site), _as_torch(_flat(bare)), {})
+
+
+def load_before(folder: Path, site: str) -> ServerState:
+    """Return what the server had just before ``site`` joined."""
+    return _unflat(read_tensors(_before(folder, site))[0])
+
+
+def _before(folder: Path, site: str) -> Path:
+    return folder / f"before-{site}.safetensors"
+
+
+def _flat(state: ServerState) -> dict[str, np.ndarray]:
+    """Return all tensors of a state by names such as ``weights/NAME`` and ``updates/KEY/NAME``."""
+    groups = {"weights": state.weights, "optimizer": state.optimizer}
+    groups |= {f"updates/{site}": arrays for site, arrays in state.updates.items()}
+    groups |= {f"bases/{round}": arrays for round, arrays in state.bases.items()}
+    return {f"{g}/{name}": array for g, arrays in groups.items() for name, array in arrays.items()}
+
+
+def _unflat(tensors: Mapping[str, torch.Tensor]) -> ServerState:
+    weights: dict[str, np.ndarray] = {}
+    optimizer: dict[str, np.ndarray] = {}
+    updates: dict[str, dict[str, np.ndarray]] = {}
+    bases: dict[int, dict[str, np.ndarray]] = {}
+    for key, tensor in tensors.items():
+        group, name = key.split("/", 1)
+        part = {"weights": weights, "optimizer": optimizer}.get(group)
+        if part is None:
+            owner, name = name.split("/", 1)
+            part = (
+                updates.setdefault(owner, {})
+                if group == "updates"
+                else bases.setdefault(int(owner), {})
+            )
+        part[name] = tensor.numpy()
+    return ServerState(weights, optimizer, updates, bases)
 
 
 def save_shared(folder: Path, weights: Arrays, round: int, score: float | None) -> None:

@@ -5,6 +5,7 @@ config.toml                 every setting; reading it again gives the same run
 environment.json            versions, commit, processor
 metrics.csv                 long form: one number a line
 events.jsonl                what happened when
+timeline.csv                a rollout in virtual time: who did what from when to when
 METHOD/seed-0/              checkpoint of the last rounds, shared.safetensors at the end
 sites/                      the hospitals' own side, closed to the server
 """
@@ -13,6 +14,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,19 @@ from federated.errors import UserError
 from federated.results import COLUMNS
 from federated.storage import write_bytes
 from federated.wire import Report
+
+TIMELINE = ("method", "seed", "round", "site", "activity", "start", "end")
+
+
+@dataclass(frozen=True)
+class Span:
+    """What a site did from ``start`` to ``end``, virtual hours since week 0."""
+
+    site: str
+    activity: str
+    start: float
+    end: float
+
 
 Listener = Callable[[Mapping[str, Any]], None]
 
@@ -33,6 +48,7 @@ class Record:
         self._listener = listener
         self._metrics = folder / "metrics.csv"
         self._events = folder / "events.jsonl"
+        self._timeline = folder / "timeline.csv"
 
     @classmethod
     def open(
@@ -67,6 +83,16 @@ class Record:
                 start = (method, seed, round, r.site, r.split, r.model)
                 rows.writerows((*start, k, repr(v), r.num_examples) for k, v in r.metrics.items())
 
+    def add_spans(self, method: str, seed: int, round: int, spans: Iterable[Span]) -> None:
+        """Append to ``timeline.csv``, hours in full precision."""
+        is_new = not self._timeline.exists()
+        with self._timeline.open("a", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            if is_new:
+                rows.writerow(TIMELINE)
+            for s in spans:
+                rows.writerow((method, seed, round, s.site, s.activity, repr(s.start), repr(s.end)))
+
     def emit(self, kind: str, **facts: Any) -> None:
         """Append an event and tell the listener."""
         event = {"time": datetime.now(UTC).isoformat(), "kind": kind, **facts}
@@ -76,16 +102,20 @@ class Record:
             self._listener(event)
 
     def sizes(self) -> dict[str, int]:
-        """Return the lengths of both files on disk, in bytes, for the checkpoint to remember."""
+        """Return the lengths of the files on disk, in bytes, for the checkpoint to remember."""
         lengths = {}
-        for path in (self._metrics, self._events):
+        for path in (self._metrics, self._events, self._timeline):
+            if not path.exists():
+                continue
             with path.open("ab") as file:
                 os.fsync(file.fileno())
             lengths[path.name] = path.stat().st_size
         return lengths
 
     def take_back(self, sizes: Mapping[str, int]) -> None:
-        """Cut both files back to what they were at a checkpoint."""
+        """Cut the files back to what they were at a checkpoint."""
+        if self._timeline.name not in sizes:
+            self._timeline.unlink(missing_ok=True)
         for name, size in sizes.items():
             os.truncate(self.folder / name, size)
 

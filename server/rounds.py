@@ -1,15 +1,35 @@
 """The rounds of one cell of a run, that is of one method with one seed."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from math import isfinite
+from typing import Any
 
-import numpy as np
-
-from federated.wire import Report, pack_arrays
+from federated.rollout.policy import Flight, Settled, settle
+from federated.rollout.scenario import HOURS_PER_WEEK
+from federated.wire import pack_arrays
 from server import checkpoint
-from server.asking import Answers, Cell, ask
+from server.asking import Answers, Cell, RunStoppedError, ask
 from server.checkpoint import Progress
-from server.rules import ServerState, step
+from server.record import Span
+from server.rollout import (
+    Plan,
+    after_trips,
+    contributions,
+    is_timed,
+    keeps_updates,
+    leaving,
+    orders,
+    plan_round,
+    round_start,
+    spans,
+    trips,
+)
+from server.rules import ServerState, step, weighted_mean
+from server.standing import Standing
+from server.tallies import traffic, validation_score
 
 
 def run_cell(cell: Cell) -> None:
@@ -31,7 +51,12 @@ def run_cell(cell: Cell) -> None:
     cell.record.emit("cell-started", **name, rounds=cell.config.rounds, after=progress.round)
     for round in range(progress.round + 1, cell.config.rounds + 1):
         state, progress = run_round(cell, state, progress, round)
-    finish(cell, state, progress)
+    standing = progress.standing
+    stayed = [site for site in standing.joined if site not in standing.left]
+    last_steps(cell, standing, sorted(stayed), cell.config.rounds)
+    cell.record.emit("cell-ended", **name)
+    done = replace(progress, finished=True, sizes=cell.record.sizes())
+    checkpoint.save(cell.folder, state, done)
 
 
 def run_round(
@@ -40,65 +65,171 @@ def run_round(
     """Train, aggregate, evaluate, choose, and save what the next round needs."""
     started = time.perf_counter()
     name = {"method": cell.method, "seed": cell.seed, "round": round}
-    cell.record.emit("round-started", **name, sites=list(cell.nodes))
-    orders = [cell.order(site, round) for site in cell.addressed]
-    share = bool(cell.boundary.shared)
-    trained = ask(cell, "train", orders, pack_arrays(state.weights), summed=share)
-    if trained.total is not None:
-        state = step(state, trained.total.mean(), cell.config.server)
-    evaluated = ask(cell, "evaluate", orders, pack_arrays(state.weights))
-    cell.record.add(cell.method, cell.seed, round, trained.reports + evaluated.reports)
-    cell.record.add(cell.method, cell.seed, round, traffic(trained, evaluated))
+    state, progress = say_goodbye(cell, state, progress, round)
+    plan = plan_round(cell, progress.standing, round)
+    standing = welcome(cell, state, progress.standing, plan, round)
+    cell.record.emit("round-started", **name, sites=list(plan.present))
+
+    trained, tuned, standing = train(cell, state, standing, plan, round)
+    state, standing = aggregate(cell, state, standing, plan, round, trained)
+    evaluated, standing = evaluate(cell, state, standing, plan, round)
+
+    cell.record.add(
+        cell.method, cell.seed, round, trained.reports + tuned.reports + evaluated.reports
+    )
+    cell.record.add(cell.method, cell.seed, round, traffic(trained, tuned, evaluated))
     score = validation_score(evaluated.reports)
     best = progress.best_round, progress.best_score
-    if score is None or best[1] is None or score > best[1]:
+    if evaluated.reports and (score is None or best[1] is None or score > best[1]):
         best = round, score
         checkpoint.save_shared(cell.folder, state.weights, round, score)
-    seconds = time.perf_counter() - started
     aucs = {r.site: r.metrics["auc"] for r in evaluated.reports if r.split == "val"}
+    virtual = {"week": standing.hours / HOURS_PER_WEEK} if is_timed(cell.config) else {}
     cell.record.emit(
         "round-ended",
         **name,
-        seconds=seconds,
-        images=sum(r.metrics["images_seen"] for r in trained.reports),
-        val_auc={site: value if np.isfinite(value) else None for site, value in aucs.items()},
+        seconds=time.perf_counter() - started,
+        images=sum(r.metrics["images_seen"] for r in trained.reports + tuned.reports),
+        val_auc={site: value if isfinite(value) else None for site, value in aucs.items()},
+        **virtual,
     )
-    progress = Progress(round, *best, False, cell.record.sizes())
+    progress = Progress(round, *best, False, cell.record.sizes(), standing)
     checkpoint.save(cell.folder, state, progress)
     return state, progress
 
 
-def finish(cell: Cell, state: ServerState, progress: Progress) -> None:
-    """Let the sites do their last steps and mark the cell as finished."""
-    rounds = cell.config.rounds
-    orders = [cell.order(site, rounds) for site in cell.addressed]
-    cell.record.add(cell.method, cell.seed, rounds, ask(cell, "train.finish", orders, None).reports)
-    cell.record.emit("cell-ended", method=cell.method, seed=cell.seed)
-    done = Progress(rounds, progress.best_round, progress.best_score, True, cell.record.sizes())
-    checkpoint.save(cell.folder, state, done)
+def say_goodbye(
+    cell: Cell, state: ServerState, progress: Progress, round: int
+) -> tuple[ServerState, Progress]:
+    """Let hospitals that leave do their last steps, and unlearn those that ask for it.
 
-
-def traffic(*phases: Answers) -> list[Report]:
-    """Return the bytes of tensors to and from each site in a round, as reports."""
-    reports = []
-    for site, trained in phases[0].by_site.items():
-        answers = [phase.by_site[site] for phase in phases if site in phase.by_site]
-        numbers = {
-            "bytes_down": float(sum(a.bytes_down for a in answers)),
-            "bytes_up": float(sum(a.bytes_up for a in answers)),
-        }
-        reports.append(Report(site, "train", "current", trained.num_examples, numbers))
-    return reports
-
-
-def validation_score(reports: Iterable[Report]) -> float | None:
-    """Return the unweighted mean over the sites of validation AUC; sites without one are left out.
-
-    Minus the mean loss if no site has an AUC, None without validation images. No test report is
-    read.
+    Unlearning goes back to the weights and the optimiser from before the hospital joined; what its
+    weights have touched since, at the server and in the others' vaults, is not used any more.
     """
-    val = [r.metrics for r in reports if r.split == "val"]
-    aucs = [m["auc"] for m in val if np.isfinite(m["auc"])]
-    if aucs:
-        return float(np.mean(aucs))
-    return -float(np.mean([m["loss"] for m in val])) if val else None
+    for site in leaving(cell, progress.standing, round):
+        standing = progress.standing
+        # A hospital that cannot be reached any more stops nobody.
+        with suppress(RunStoppedError):
+            last_steps(cell, standing, [site], round - 1)
+        tell(cell, "hospital-left", round, site=site, hours=round_start(cell, standing, round))
+        if cell.scenario.hospitals[site].calendar.unlearn:
+            back_to = standing.joined[site] - 1
+            state = checkpoint.load_before(cell.folder, site)
+            tell(cell, "unlearned", round, site=site, back_to=back_to)
+            standing = standing.forgets(site, round)
+            if progress.best_round > back_to:
+                progress = replace(progress, best_round=0, best_score=None)
+        progress = replace(progress, standing=standing.leaves(site))
+    return state, progress
+
+
+def welcome(cell: Cell, state: ServerState, standing: Standing, plan: Plan, round: int) -> Standing:
+    """Return the standing with this round's newcomers in it, and tell who is away."""
+    if is_timed(cell.config):
+        for site in plan.present:
+            if site not in standing.joined:
+                tell(cell, "hospital-joined", round, site=site, hours=plan.start)
+        for site, reason in plan.absent.items():
+            tell(cell, "hospital-absent", round, site=site, reason=reason)
+    for site in plan.present:
+        if site not in standing.joined and cell.scenario.hospitals[site].calendar.unlearn:
+            checkpoint.save_before(cell.folder, site, state)
+    return standing.joins(plan.present, round)
+
+
+def train(
+    cell: Cell, state: ServerState, standing: Standing, plan: Plan, round: int
+) -> tuple[Answers, Answers, Standing]:
+    """Return the answers of those that train, of those that train only what is private, and when.
+
+    Releases are added up where they are received, unless the policy may leave some out.
+    """
+    shared = pack_arrays(state.weights)
+    summed = bool(cell.boundary.shared) and not keeps_updates(cell)
+    full = orders(cell, standing, plan.full, round, plan.start)
+    trained = ask(cell, "train", full, shared, summed=summed)
+    frozen = orders(cell, standing, plan.frozen, round, plan.start)
+    tuned = ask(cell, "train.frozen", frozen, shared)
+    ways = trips(cell, standing, {**trained.by_site, **tuned.by_site}, plan.start)
+    if is_timed(cell.config):
+        cell.record.add_spans(cell.method, cell.seed, round, spans(ways))
+    return trained, tuned, after_trips(standing, ways, updates=True)
+
+
+def aggregate(
+    cell: Cell, state: ServerState, standing: Standing, plan: Plan, round: int, trained: Answers
+) -> tuple[ServerState, Standing]:
+    """Return the server's new state and when the round ended, by the round policy."""
+    if not cell.boundary.shared:
+        return state, replace(standing, hours=plan.start)
+    new = [
+        Flight(site, round, standing.arrival[site], answer.num_examples)
+        for site, answer in trained.by_site.items()
+    ]
+    settled = settle(cell.config.rollout, (*standing.flights, *new), plan.start)
+    if keeps_updates(cell):
+        state = with_updates(cell, state, settled, new, round, trained)
+    elif trained.total is not None:
+        state = step(state, trained.total.mean(), cell.config.server)
+    if is_timed(cell.config):
+        decided = {"used": settled.used, "waiting": settled.waiting, "dropped": settled.dropped}
+        told = [Span("", "round", plan.start, settled.end)]
+        told += [
+            Span(flight.site, activity, flight.arrival, max(settled.end, flight.arrival))
+            for activity, flights in decided.items()
+            for flight in flights
+        ]
+        cell.record.add_spans(cell.method, cell.seed, round, told)
+    return state, replace(standing, hours=settled.end, flights=settled.waiting)
+
+
+def with_updates(
+    cell: Cell,
+    state: ServerState,
+    settled: Settled,
+    new: Sequence[Flight],
+    round: int,
+    trained: Answers,
+) -> ServerState:
+    """Return the state after the used updates, with those that wait kept for later."""
+    fresh = {flight.key: trained.by_site[flight.site].arrays for flight in new}
+    known = replace(
+        state,
+        updates={**state.updates, **fresh},
+        bases={**state.bases, round: state.weights},
+    )
+    if settled.used:
+        parts = contributions(cell, known, settled.used, round)
+        state = step(state, weighted_mean(parts, cell.config.server.weighting), cell.config.server)
+    return replace(
+        state,
+        updates={flight.key: known.updates[flight.key] for flight in settled.waiting},
+        bases={flight.round: known.bases[flight.round] for flight in settled.waiting},
+    )
+
+
+def evaluate(
+    cell: Cell, state: ServerState, standing: Standing, plan: Plan, round: int
+) -> tuple[Answers, Standing]:
+    """Have the new weights evaluated by all that are there and not busy training."""
+    alone = not cell.boundary.shared
+    sites = [s for s in plan.present if alone or standing.arrival.get(s, 0.0) <= standing.hours]
+    asked = orders(cell, standing, sites, round, standing.hours)
+    evaluated = ask(cell, "evaluate", asked, pack_arrays(state.weights))
+    ways = trips(cell, standing, evaluated.by_site, standing.hours)
+    if is_timed(cell.config):
+        told = [Span(site, "evaluate", way.start, way.arrival) for site, way in ways.items()]
+        cell.record.add_spans(cell.method, cell.seed, round, told)
+    return evaluated, after_trips(standing, ways, updates=False)
+
+
+def last_steps(cell: Cell, standing: Standing, sites: Sequence[str], round: int) -> None:
+    """Let sites do their last steps, and record what they report."""
+    asked = orders(cell, standing, sites, round, standing.hours)
+    answers = ask(cell, "train.finish", asked, None)
+    cell.record.add(cell.method, cell.seed, round, answers.reports)
+
+
+def tell(cell: Cell, kind: str, round: int, **facts: Any) -> None:
+    """Record an event of a round."""
+    cell.record.emit(kind, method=cell.method, seed=cell.seed, round=round, **facts)

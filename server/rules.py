@@ -1,7 +1,7 @@
 """How the sites' shared weights become the server's: an exact weighted mean, then a server step."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from typing import Any
@@ -13,6 +13,8 @@ from federated.exact import ExactSum
 from federated.settings import Server
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+Contribution = tuple[Arrays, int]
+"""Tensors of one site and their weight."""
 
 ADAM_BETA2 = 0.99
 ADAM_TAU = 1e-3
@@ -21,14 +23,23 @@ ADAM_TAU = 1e-3
 
 @dataclass(frozen=True)
 class ServerState:
-    """The shared weights, and what the server's optimiser remembers of earlier rounds."""
+    """What the server has after a round.
+
+    Attributes:
+        weights: The shared weights.
+        optimizer: What its optimiser remembers of earlier rounds.
+        updates: Updates on their way that a later round may use, by ``Flight.key``.
+        bases: The weights that those started from, by round.
+    """
 
     weights: Arrays
     optimizer: Arrays = field(default_factory=dict)
+    updates: Mapping[str, Arrays] = field(default_factory=dict)
+    bases: Mapping[int, Arrays] = field(default_factory=dict)
 
 
 def weighted_mean(
-    contributions: Sequence[tuple[Arrays, int]], weighting: str
+    contributions: Sequence[Contribution], weighting: str
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Return the mean of the sites' tensors in float64; their order changes no bit.
 
@@ -73,4 +84,4 @@ def step(state: ServerState, mean: Arrays, server: Server) -> ServerState:
             optimizer[f"second/{name}"] = second
             move = move / (np.sqrt(second) + ADAM_TAU)
         weights[name] = (old.astype(np.float64) + server.lr * move).astype(old.dtype)
-    return ServerState(weights, optimizer)
+    return replace(state, weights=weights, optimizer=optimizer)

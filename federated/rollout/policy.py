@@ -23,6 +23,11 @@ class Flight:
     arrival: float
     num_examples: int
 
+    @property
+    def key(self) -> str:
+        """A name for it; a site may have two on their way, of different rounds."""
+        return f"{self.round}-{self.site}"
+
 
 @dataclass(frozen=True)
 class Settled:

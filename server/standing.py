@@ -1,0 +1,73 @@
+"""Where a cell stands in its rollout: part of every checkpoint, so that a resumed run knows."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from federated.rollout.policy import Flight
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Virtual time and the hospitals' part in it, after a round.
+
+    Attributes:
+        hours: When the round ended, hours since week 0.
+        arrival: When each site's latest update arrives; until then it is busy.
+        free: When each site has done all that it was asked.
+        joined: The round in which each site first met the federation.
+        left: Sites that have left.
+        flights: Updates that a later round may use.
+        void: First and last of rounds whose private state must not be used any more.
+    """
+
+    hours: float = 0.0
+    arrival: Mapping[str, float] = field(default_factory=dict)
+    free: Mapping[str, float] = field(default_factory=dict)
+    joined: Mapping[str, int] = field(default_factory=dict)
+    left: tuple[str, ...] = ()
+    flights: tuple[Flight, ...] = ()
+    void: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def void_text(self) -> str:
+        """``void`` as orders carry it: ``3-7,9-12``."""
+        return ",".join(f"{first}-{last}" for first, last in self.void)
+
+    def is_newcomer(self, site: str, round: int) -> bool:
+        """Return whether ``site`` meets in ``round`` weights that others have trained before."""
+        earlier = min(self.joined.values(), default=round)
+        return self.joined.get(site, round) == round and earlier < round
+
+    def joins(self, sites: Iterable[str], round: int) -> "Standing":
+        """Return the standing after ``sites`` were met in ``round``."""
+        return replace(self, joined={**dict.fromkeys(sites, round), **self.joined})
+
+    def forgets(self, site: str, round: int) -> "Standing":
+        """Return the standing once all since ``site`` joined is void; ``round`` comes next.
+
+        Whoever joined since then has to join again, and updates on their way are void too.
+        """
+        first = self.joined[site]
+        joined = {name: met for name, met in self.joined.items() if met < first}
+        return replace(self, joined=joined, flights=(), void=(*self.void, (first, round - 1)))
+
+    def leaves(self, site: str) -> "Standing":
+        """Return the standing once ``site`` has left."""
+        return replace(self, left=(*self.left, site))
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "Standing":
+        """Return the standing that ``asdict`` was made of, after JSON."""
+        return cls(
+            **{
+                **facts,
+                "left": tuple(facts["left"]),
+                "flights": tuple(Flight(**flight) for flight in facts["flights"]),
+                "void": tuple((first, last) for first, last in facts["void"]),
+            }
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return JSON values of which ``of`` makes the standing again."""
+        return asdict(self)

@@ -1,0 +1,35 @@
+"""What a round's answers add up to: bytes on the way, and the score that chooses a round."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from federated.wire import Report
+from server.asking import Answers
+
+
+def traffic(*phases: Answers) -> list[Report]:
+    """Return the bytes of tensors to and from each site in a round, as reports."""
+    reports = []
+    for site in sorted({site for phase in phases for site in phase.by_site}):
+        answers = [phase.by_site[site] for phase in phases if site in phase.by_site]
+        numbers = {
+            "bytes_down": float(sum(a.bytes_down for a in answers)),
+            "bytes_up": float(sum(a.bytes_up for a in answers)),
+        }
+        examples = max(answer.num_examples for answer in answers)
+        reports.append(Report(site, "train", "current", examples, numbers))
+    return reports
+
+
+def validation_score(reports: Iterable[Report]) -> float | None:
+    """Return the unweighted mean over the sites of validation AUC; sites without one are left out.
+
+    Minus the mean loss if no site has an AUC, None without validation images. No test report is
+    read.
+    """
+    val = [r.metrics for r in reports if r.split == "val"]
+    aucs = [m["auc"] for m in val if np.isfinite(m["auc"])]
+    if aucs:
+        return float(np.mean(aucs))
+    return -float(np.mean([m["loss"] for m in val])) if val else None
