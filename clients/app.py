@@ -129,6 +129,18 @@ def train(message: Message, context: Context) -> Message:
     return pack_reply(message, released, reports)
 
 
+@app.train("frozen", mods=[failures_stay_home])
+def train_frozen(message: Message, context: Context) -> Message:
+    """Train one round only what is private, and release nothing."""
+    started = time.perf_counter()
+    order, sites = members(message, context)
+    shared = unpack_tensors(message.content.array_records["shared"])
+    reports = [report for site in sites for report in work.train_frozen(site, order, shared)]
+    seconds = time.perf_counter() - started
+    reports = [replace(r, metrics={**r.metrics, "seconds": seconds}) for r in reports]
+    return pack_reply(message, None, reports)
+
+
 @app.evaluate(mods=[failures_stay_home])
 def evaluate(message: Message, context: Context) -> Message:
     """Evaluate the server's weights on validation and test images."""

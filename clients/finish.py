@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from clients.measuring import Predictions, measure, predictions_csv
 from clients.site import Site
 from clients.vault import Vault
-from clients.work import Predictions, measure, predictions_csv
 from federated.metrics import paired_auc_difference
 from federated.seeding import global_torch_seed, seed_for
 from federated.training import learning_rate, train_round
@@ -23,11 +23,12 @@ def finish(site: Site, order: Order) -> list[Report]:
     ``personalise.epochs`` on the site's own images) and ``own`` (the model of the method ``local``
     of the same run and seed, if it ran before). Nothing here leaves the site but reports.
     """
-    kept = site.vault.model("kept")
+    site = site.at(order.week)
+    kept = site.vault.model("kept", order.void)
     if kept is None:
         return []
     candidates = {"kept": measured(site, kept[0], "kept")}
-    if site.config.personalise.epochs:
+    if site.config.personalise.epochs and site.can_train:
         candidates["personalised"] = measured(site, personalised(site, kept[0]), "personalised")
         own = own_model(site)
         if own is not None:

@@ -33,9 +33,15 @@ from federated.wire import Order, Report
 def train(
     sites: Sequence[Site], order: Order, shared: Mapping[str, Tensor]
 ) -> tuple[Release, list[Report]]:
-    """Train one round on all hospitals at once; every site's batch norm goes to its own vault."""
+    """Train one round on all hospitals at once; every site's batch norm goes to its own vault.
+
+    Hospitals that have too few images as yet are left out.
+    """
+    sites = [site for site in (site.at(order.week) for site in sites) if site.can_train]
     first, config = sites[0], sites[0].config
-    vaulted = [site.vault.load(before=order.round)[0] for site in sites]
+    names = [site.name for site in sites]
+    loaded = [site.vault.load(order.round, order.void) for site in sites]
+    vaulted = [tensors for tensors, _, _ in loaded]
     nets = [first.model] + [copy.deepcopy(first.model) for _ in sites[1:]]
     for net, site, tensors in zip(nets, sites, vaulted, strict=True):
         net.load_state_dict(join(shared, private_state(site, tensors)))
@@ -43,7 +49,9 @@ def train(
     parameters = list(dict.fromkeys(p for net in nets for p in net.parameters()))
     lr = learning_rate(config.train, order.round, config.rounds)
     optimizer = make_optimizer(parameters, config.train, lr)
-    restore_optimizer(optimizer, section(vaulted[0], "optimizer"))
+    # The optimiser numbers the parameters of all sites: with other sites they are others.
+    if loaded[0][1].get("sites") == names:
+        restore_optimizer(optimizer, section(vaulted[0], "optimizer"))
     with global_torch_seed(seed_for(first.seed, "pooled", order.round, "layers")):
         trained, seen = train_together(sites, nets, parameters, optimizer, order.round)
     for net, site in zip(nets, sites, strict=True):
@@ -51,7 +59,8 @@ def train(
         if site is first and config.train.optimizer_state == "keep":
             keep |= as_section(optimizer_tensors(optimizer), "optimizer")
         if keep:
-            site.vault.save(order.round, keep, {"round": order.round})
+            facts = {"round": order.round, "sites": names}
+            site.vault.save(order.round, keep, facts, keep_all=order.keep_all)
     metrics = training_metrics(trained, None, order.round)
     reports = [
         Report(s.name, "train", "current", len(s.data.train), {**metrics, "images_seen": count})

@@ -1,19 +1,26 @@
 """A hospital: its images, its network, its boundary and its vault, opened for one message."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from clients.vault import Vault
 from federated.batches import Images
 from federated.compute import Compute, device_for, uses_bf16
-from federated.data import load_site
+from federated.data import load_site, site_names
+from federated.data.growing import first_images, with_training_images
+from federated.data.replaced import replaced_scanner
 from federated.data.site import SiteData
 from federated.network import configured_boundary, network_of
+from federated.rollout.scenario import FEWEST_IMAGES, Hospital, scenario_of
+from federated.rollout.settings import Calendar
 from federated.seeding import torch_generator
 from federated.settings import Config, Data, Model
 from federated.sharing import Boundary, private_part
@@ -33,6 +40,8 @@ class Site:
         boundary: What may leave.
         vault: Where its private state lives.
         compute: Device and precision.
+        present: (n,) positions of its training images among all that it will ever have, ascending;
+            None: all of them are there.
     """
 
     name: str
@@ -44,6 +53,30 @@ class Site:
     boundary: Boundary
     vault: Vault
     compute: Compute
+    present: npt.NDArray[np.int64] | None = None
+
+    @property
+    def hospital(self) -> Hospital:
+        """Its part in the rollout; one that is always there where no scenario tells of it."""
+        return _hospitals(self.config).get(self.name) or _always_there(self.name)
+
+    @property
+    def can_train(self) -> bool:
+        """Whether it has the images that batch statistics need."""
+        return len(self.data.train) >= FEWEST_IMAGES
+
+    def at(self, week: float) -> "Site":
+        """Return the site with the images that it has in ``week``, through its scanner of then."""
+        hospital, data, present = self.hospital, self.data, None
+        if week >= hospital.new_scanner:
+            shift = hospital.calendar.new_scanner_shift
+            data = replaced_scanner(self.config, self.name, shift)
+        in_all = len(data.train)
+        count = hospital.images(week, in_all)
+        if count < in_all:
+            present = first_images(in_all, count, self.name, self.config.data.split_seed)
+            data = with_training_images(data, present)
+        return replace(self, data=data, present=present)
 
     def images(self, split: str) -> Images:
         """Return a split as training sees it."""
@@ -53,6 +86,18 @@ class Site:
     def generator(self, round: int, purpose: str) -> torch.Generator:
         """Return the generator of this site for one purpose of one round."""
         return torch_generator(self.seed, self.name, round, purpose)
+
+
+@lru_cache(maxsize=16)
+def _hospitals(config: Config) -> Mapping[str, Hospital]:
+    """Return the hospitals of the scenario; none, and without a look at the data, without one."""
+    if not config.calendars:
+        return {}
+    return scenario_of(config.rollout, config.calendars, site_names(config)).hospitals
+
+
+def _always_there(name: str) -> Hospital:
+    return Hospital(name, Calendar(), 0.0, math.inf, (), (), math.inf)
 
 
 @lru_cache(maxsize=2)

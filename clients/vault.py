@@ -51,6 +51,15 @@ def log_failure(folder: Path, doing: str) -> None:
         file.write(f"{datetime.now(UTC).isoformat()} {doing}\n{traceback.format_exc()}\n")
 
 
+def is_void(round: int, void: str) -> bool:
+    """Return whether ``round`` is in ``void``: rounds and spans of them, such as ``3-7,9``."""
+    for span in filter(None, void.split(",")):
+        first, _, last = span.partition("-")
+        if int(first) <= round <= int(last or first):
+            return True
+    return False
+
+
 class Vault:
     """Private state of one site under one method and seed."""
 
@@ -58,20 +67,36 @@ class Vault:
         self.folder = folder
         make_private_folder(folder)
 
-    def load(self, before: int) -> tuple[dict[str, Tensor], dict[str, Any], int]:
+    def load(self, before: int, void: str = "") -> tuple[dict[str, Tensor], dict[str, Any], int]:
         """Return the newest tensors and facts of a round earlier than ``before``, and that round.
 
         A site that has none, because it is new or missed every round, gets empty ones of round 0.
+
+        Args:
+            before: The round after the last whose state may be read.
+            void: Rounds whose state is passed over, as in an order.
         """
-        rounds = [round for round in self._rounds() if round < before]
+        rounds = [r for r in self._rounds() if r < before and not is_void(r, void)]
         if not rounds:
             return {}, {}, 0
         tensors, facts = read_tensors(self._path(max(rounds)))
         return tensors, facts, max(rounds)
 
-    def save(self, round: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Write the state as it is when ``round`` ends, and forget versions no one can need."""
+    def save(
+        self,
+        round: int,
+        tensors: Mapping[str, Tensor],
+        facts: Mapping[str, Any],
+        *,
+        keep_all: bool = False,
+    ) -> None:
+        """Write the state as it is when ``round`` ends, and forget versions no one can need.
+
+        With ``keep_all`` none is forgotten: later rounds may be declared void.
+        """
         write_tensors(self._path(round), tensors, facts)
+        if keep_all:
+            return
         for old in [r for r in self._rounds() if r <= round][:-VERSIONS_KEPT]:
             remove_tensors(self._path(old))
 
@@ -81,10 +106,16 @@ class Vault:
         """Write a whole model, batch norm included, under ``name``."""
         write_tensors(self.folder / f"{name}.safetensors", tensors, facts)
 
-    def model(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return a whole model's state and facts, or None if there is none of that name."""
+    def model(self, name: str, void: str = "") -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return a whole model's state and facts, or None if there is none of that name.
+
+        One of a round in ``void`` counts as none.
+        """
         path = self.folder / f"{name}.safetensors"
-        return read_tensors(path) if path.with_suffix(".json").exists() else None
+        if not path.with_suffix(".json").exists():
+            return None
+        state, facts = read_tensors(path)
+        return None if is_void(facts.get("round", 0), void) else (state, facts)
 
     def write_predictions(self, name: str, table: str) -> None:
         """Write a CSV of predictions; it never leaves the site."""

@@ -1,34 +1,62 @@
 """A hospital at work: train a round, evaluate what the server sent, keep what is private."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from clients.site import Site, as_section, private_state, section
-from federated.batches import Images
-from federated.evaluation import embed, predict, recalibrate
+from clients.joining import arrive, re_estimate, save, settle, warmed_up
+from clients.measuring import keep_if_better, measure
+from clients.remembering import arrived_memory, memory_state
+from clients.site import Site, as_section, section
 from federated.memory import ContrastiveMemory
-from federated.metrics import classification_metrics
+from federated.rollout.scenario import inside
 from federated.seeding import global_torch_seed, seed_for
-from federated.sharing import Release, join, private_part, release
+from federated.sharing import Release, private_part, release
 from federated.training import Trained, learning_rate, make_optimizer, train_round
 from federated.wire import Order, Report
-
-EVALUATED = ("val", "test")
-
-Predictions = dict[str, npt.NDArray[np.float64]]
 
 
 def train(site: Site, order: Order, shared: Mapping[str, Tensor]) -> tuple[Release, list[Report]]:
     """Train one round from the server's weights; keep what is private, release what is shared."""
+    site = site.at(order.week)
+    vaulted, facts, _ = arrive(site, order, shared, before=order.round)
+    report = learn(site, order, vaulted, facts) if site.can_train else idle(site)
+    released = release(site.model.state_dict(), site.boundary)
+    if inside(site.hospital.garbage, order.week):
+        released = garbage(site, order.round, released)
+    return released, [report]
+
+
+def train_frozen(site: Site, order: Order, shared: Mapping[str, Tensor]) -> list[Report]:
+    """Train one round with what is shared held fast: only what is private learns.
+
+    Where no private tensor can be trained, the statistics and the memory are made anew instead.
+    Nothing is released.
+    """
+    site = site.at(order.week)
+    vaulted, facts, _ = arrive(site, order, shared, before=order.round)
+    if not site.can_train:
+        return [idle(site)]
+    private = set(site.boundary.private)
+    if not any(p.requires_grad and n in private for n, p in site.model.named_parameters()):
+        settle(site, order, vaulted, facts)
+        return [idle(site)]
+    with shared_held_fast(site):
+        return [learn(site, order, vaulted, facts)]
+
+
+def learn(
+    site: Site, order: Order, vaulted: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> Report:
+    """Train the resident model for one round and keep what is private."""
     config, images = site.config, site.images("train")
-    vaulted, _, _ = site.vault.load(before=order.round)
-    site.model.load_state_dict(join(shared, private_state(site, vaulted)))
     memory = arrived_memory(site, vaulted, images, order.round)
+    warm = warmed_up(config.contrast, facts)
     lr = learning_rate(config.train, order.round, config.rounds)
     optimizer = make_optimizer(list(site.model.parameters()), config.train, lr)
     restore_optimizer(optimizer, section(vaulted, "optimizer"))
@@ -38,7 +66,7 @@ def train(site: Site, order: Order, shared: Mapping[str, Tensor]) -> tuple[Relea
             site.model,
             images,
             train=config.train,
-            contrast=config.contrast,
+            contrast=replace(config.contrast, warmup_rounds=0) if warm else config.contrast,
             lr=lr,
             round=order.round,
             generator=site.generator(order.round, "train"),
@@ -49,17 +77,20 @@ def train(site: Site, order: Order, shared: Mapping[str, Tensor]) -> tuple[Relea
         )
     state = site.model.state_dict()
     keep = as_section(private_part(state, site.boundary), "private")
-    keep |= as_section(memory.state(), "memory") if memory is not None else {}
+    keep |= as_section(memory_state(site, memory), "memory") if memory is not None else {}
     if config.train.optimizer_state == "keep":
         keep |= as_section(optimizer_tensors(optimizer), "optimizer")
     if others:
         keep |= as_section({n: t.detach().cpu() for n, t in state.items()}, "previous")
     if keep:
-        site.vault.save(order.round, keep, {"round": order.round})
-    report = Report(
-        site.name, "train", "current", len(images), training_metrics(trained, memory, order.round)
-    )
-    return release(state, site.boundary), [report]
+        save(site, order, keep, facts)
+    metrics = training_metrics(trained, memory, order.round)
+    return Report(site.name, "train", "current", len(images), metrics)
+
+
+def idle(site: Site) -> Report:
+    """Return the report of a round in which nothing was trained; it has no loss to tell."""
+    return Report(site.name, "train", "current", 0, {"steps": 0, "images_seen": 0})
 
 
 def evaluate(site: Site, order: Order, shared: Mapping[str, Tensor]) -> list[Report]:
@@ -67,105 +98,48 @@ def evaluate(site: Site, order: Order, shared: Mapping[str, Tensor]) -> list[Rep
 
     The model of the round is kept if the site's validation images prefer it to earlier ones.
     """
-    config = site.config
-    vaulted, _, round = site.vault.load(before=order.round + 1)
-    site.model.load_state_dict(join(shared, private_state(site, vaulted)))
-    if config.bn.recalibrate:
-        recalibrate(
-            site.model,
-            site.images("train"),
-            limit=config.bn.recalibration_images,
-            batch_size=config.train.batch_size,
-            augment=config.train.augment,
-            generator=site.generator(order.round, "recalibrate"),
-            compute=site.compute,
-        )
+    site = site.at(order.week)
+    vaulted, facts, round = arrive(site, order, shared, before=order.round + 1)
+    if site.config.bn.recalibrate and site.can_train:
+        re_estimate(site, order.round)
         keep = as_section(private_part(site.model.state_dict(), site.boundary), "private")
-        site.vault.save(order.round, {**vaulted, **keep}, {"round": order.round, "from": round})
+        save(site, order, {**vaulted, **keep}, facts, **{"from": round})
     reports, predictions = measure(site, "current")
-    keep_if_better(site, order.round, reports, predictions)
+    keep_if_better(site, order, reports, predictions)
     return reports
 
 
-def measure(site: Site, model: str) -> tuple[list[Report], Predictions]:
-    """Return reports and probabilities of the resident model on validation and test images."""
-    reports, predictions = [], {}
-    for split in EVALUATED:
-        images = site.images(split)
-        if not len(images):
-            continue
-        probabilities, loss = predict(site.model, images, site.compute)
-        metrics = classification_metrics(probabilities, images.labels.numpy(), loss)
-        reports.append(Report(site.name, split, model, len(images), metrics))
-        predictions[split] = probabilities
-    return reports, predictions
+@contextmanager
+def shared_held_fast(site: Site) -> Iterator[None]:
+    """Let no shared tensor of the resident model change, buffers included; undone at the end."""
+    names = set(site.boundary.shared_names)
+    parameters = [p for n, p in site.model.named_parameters() if n in names and p.requires_grad]
+    buffers = [(b, b.clone()) for n, b in site.model.named_buffers() if n in names]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        # A forward pass in training mode writes into buffers, whatever the gradients are.
+        for buffer, arrived in buffers:
+            buffer.copy_(arrived)
 
 
-def validation_score(reports: list[Report]) -> float | None:
-    """Return what a model is chosen by: validation AUC, or minus the loss if AUC is undefined.
+def garbage(site: Site, round: int, released: Release) -> Release:
+    """Return what a broken hospital sends: noise N(0, 1) or NaN in the place of every number.
 
-    None without validation images. No test report is read.
+    Integer tensors, such as batch counters, stay; the site itself goes on unharmed.
     """
-    val = [report.metrics for report in reports if report.split == "val"]
-    if not val:
-        return None
-    return val[0]["auc"] if np.isfinite(val[0]["auc"]) else -val[0]["loss"]
-
-
-def keep_if_better(site: Site, round: int, reports: list[Report], predictions: Predictions) -> None:
-    """Keep the resident model in the vault if it is the first or better on validation.
-
-    Without validation images nothing speaks for an earlier round, and the latest is kept.
-    """
-    kept = site.vault.model("kept")
-    score = validation_score(reports)
-    if kept is not None and score is not None and score <= kept[1]["score"]:
-        return
-    state = {name: tensor.cpu() for name, tensor in site.model.state_dict().items()}
-    facts = {"round": round, "score": score, "reports": as_json(reports)}
-    site.vault.keep_model("kept", state, facts)
-    site.vault.write_predictions("predictions-kept", predictions_csv(site, predictions))
-
-
-def as_json(reports: list[Report]) -> list[dict[str, object]]:
-    """Return reports as JSON values."""
-    return [
-        {
-            "site": r.site,
-            "split": r.split,
-            "num_examples": r.num_examples,
-            "metrics": dict(r.metrics),
-        }
-        for r in reports
-    ]
-
-
-def predictions_csv(site: Site, predictions: Predictions) -> str:
-    """Return ``split,image,label,probability`` lines, for the site's own side only."""
-    lines = ["split,image,label,probability"]
-    for split, probabilities in predictions.items():
-        part = site.data.split(split)
-        lines += [
-            f'{split},"{image}",{label},{float(probability)!r}'
-            for image, label, probability in zip(part.ids, part.labels, probabilities, strict=True)
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def arrived_memory(
-    site: Site, vaulted: Mapping[str, Tensor], images: Images, round: int
-) -> ContrastiveMemory | None:
-    """Return the site's memory as it should be now that the server's weights have arrived."""
-    contrast = site.config.contrast
-    stored = section(vaulted, "memory")
-    if not stored or not contrast.memory_size:
-        return None
-    memory = ContrastiveMemory.from_state(contrast.memory_size, stored)
-    if contrast.stale == "drop":
-        memory = memory.drop_older_than(round, contrast.max_age)
-    elif contrast.stale == "re-embed":
-        memory = memory.re_embed(lambda i: embed(site.model, images, i, site.compute), round=round)
-    return memory.to(site.compute.device)
+    generator = site.generator(round, "garbage")
+    is_nan = site.hospital.calendar.garbage_kind == "nan"
+    tensors = dict(released.tensors)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point():
+            noise = torch.randn(tensor.shape, generator=generator).to(tensor.dtype)
+            tensors[name] = torch.full_like(tensor, torch.nan) if is_nan else noise
+    return Release(tensors)
 
 
 def moon_models(site: Site, previous: Mapping[str, Tensor]) -> tuple[nn.Module, ...]:

@@ -1,0 +1,83 @@
+"""What a hospital measures of a model on its own images, and which model it keeps."""
+
+import numpy as np
+import numpy.typing as npt
+
+from clients.site import Site
+from federated.evaluation import predict
+from federated.metrics import classification_metrics
+from federated.wire import Order, Report
+
+EVALUATED = ("val", "test")
+
+Predictions = dict[str, npt.NDArray[np.float64]]
+
+
+def measure(site: Site, model: str) -> tuple[list[Report], Predictions]:
+    """Return reports and probabilities of the resident model on validation and test images."""
+    reports, predictions = [], {}
+    for split in EVALUATED:
+        images = site.images(split)
+        if not len(images):
+            continue
+        probabilities, loss = predict(site.model, images, site.compute)
+        metrics = classification_metrics(probabilities, images.labels.numpy(), loss)
+        reports.append(Report(site.name, split, model, len(images), metrics))
+        predictions[split] = probabilities
+    return reports, predictions
+
+
+def validation_score(reports: list[Report]) -> float | None:
+    """Return what a model is chosen by: validation AUC, or minus the loss if AUC is undefined.
+
+    None without validation images. No test report is read.
+    """
+    val = [report.metrics for report in reports if report.split == "val"]
+    if not val:
+        return None
+    return val[0]["auc"] if np.isfinite(val[0]["auc"]) else -val[0]["loss"]
+
+
+def keep_if_better(
+    site: Site, order: Order, reports: list[Report], predictions: Predictions
+) -> None:
+    """Keep the resident model in the vault if it is the first or better on validation.
+
+    Without validation images nothing speaks for an earlier round, and the latest is kept. A score
+    on images of a scanner that has been replaced since is none to compare with.
+    """
+    kept = site.vault.model("kept", order.void)
+    score = validation_score(reports)
+    scanner = {"new_scanner": True} if order.week >= site.hospital.new_scanner else {}
+    comparable = kept is not None and kept[1].keys() >= scanner.keys()
+    if kept is not None and comparable and score is not None and score <= kept[1]["score"]:
+        return
+    state = {name: tensor.cpu() for name, tensor in site.model.state_dict().items()}
+    facts = {"round": order.round, "score": score, "reports": as_json(reports), **scanner}
+    site.vault.keep_model("kept", state, facts)
+    site.vault.write_predictions("predictions-kept", predictions_csv(site, predictions))
+
+
+def as_json(reports: list[Report]) -> list[dict[str, object]]:
+    """Return reports as JSON values."""
+    return [
+        {
+            "site": r.site,
+            "split": r.split,
+            "num_examples": r.num_examples,
+            "metrics": dict(r.metrics),
+        }
+        for r in reports
+    ]
+
+
+def predictions_csv(site: Site, predictions: Predictions) -> str:
+    """Return ``split,image,label,probability`` lines, for the site's own side only."""
+    lines = ["split,image,label,probability"]
+    for split, probabilities in predictions.items():
+        part = site.data.split(split)
+        lines += [
+            f'{split},"{image}",{label},{float(probability)!r}'
+            for image, label, probability in zip(part.ids, part.labels, probabilities, strict=True)
+        ]
+    return "\n".join(lines) + "\n"
