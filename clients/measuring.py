@@ -54,7 +54,7 @@ def keep_if_better(
         return
     state = {name: tensor.cpu() for name, tensor in site.model.state_dict().items()}
     facts = {"round": order.round, "score": score, "reports": as_json(reports), **scanner}
-    site.vault.keep_model("kept", state, facts)
+    site.vault.keep_model("kept", state, facts, keep_all=order.keep_all)
     site.vault.write_predictions("predictions-kept", predictions_csv(site, predictions))
 
 

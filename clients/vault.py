@@ -101,21 +101,35 @@ class Vault:
             remove_tensors(self._path(old))
 
     def keep_model(
-        self, name: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+        self,
+        name: str,
+        tensors: Mapping[str, Tensor],
+        facts: Mapping[str, Any],
+        *,
+        keep_all: bool = False,
     ) -> None:
-        """Write a whole model, batch norm included, under ``name``."""
+        """Write a whole model, batch norm included, under ``name``.
+
+        With ``keep_all`` it is written once more under its round, for when later ones are void.
+        """
         write_tensors(self.folder / f"{name}.safetensors", tensors, facts)
+        if keep_all:
+            write_tensors(self.folder / f"{name}-{facts['round']:06d}.safetensors", tensors, facts)
 
     def model(self, name: str, void: str = "") -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return a whole model's state and facts, or None if there is none of that name.
 
-        One of a round in ``void`` counts as none.
+        If it is of a round in ``void``, the newest that is not.
         """
-        path = self.folder / f"{name}.safetensors"
-        if not path.with_suffix(".json").exists():
-            return None
-        state, facts = read_tensors(path)
-        return None if is_void(facts.get("round", 0), void) else (state, facts)
+        named = [self.folder / f"{name}.json"]
+        if void:
+            named += sorted(self.folder.glob(f"{name}-[0-9]*.json"), reverse=True)
+        for path in named:
+            if path.exists():
+                state, facts = read_tensors(path.with_suffix(".safetensors"))
+                if not is_void(facts.get("round", 0), void):
+                    return state, facts
+        return None
 
     def write_predictions(self, name: str, table: str) -> None:
         """Write a CSV of predictions; it never leaves the site."""

@@ -117,8 +117,8 @@ def say_goodbye(
             state = checkpoint.load_before(cell.folder, site)
             tell(cell, "unlearned", round, site=site, back_to=back_to)
             standing = standing.forgets(site, round)
-            if progress.best_round > back_to:
-                progress = replace(progress, best_round=0, best_score=None)
+            # Even an earlier round is the best only in comparison with those that are void.
+            progress = replace(progress, best_round=0, best_score=None)
         progress = replace(progress, standing=standing.leaves(site))
     return state, progress
 

@@ -162,3 +162,62 @@ def test_alone_nobody_waits(run_tiny: RunTiny) -> None:
     ends = rows[rows["activity"] == "train"].groupby("site")["end"].max()
     assert ends["phantom-1"] < ends["phantom-2"] < ends["phantom-3"]
     assert set(rows["activity"]) == {"train", "evaluate"}
+
+
+LEAVING = {
+    "rollout.hospital.phantom-2.go-live": "round 2",
+    "rollout.hospital.phantom-2.leave": "round 5",
+    "rollout.hospital.phantom-2.unlearn": True,
+    "rollout.hospital.phantom-3.go-live": "round 3",
+}
+
+
+@pytest.mark.parametrize("method", ["fedavg", "consilium"])
+def test_nothing_is_left_of_a_hospital_that_is_unlearned(run_tiny: RunTiny, method: str) -> None:
+    honest = run_tiny("honest", methods=method, rounds=6, **LEAVING)
+    garbage = {**LEAVING, "rollout.hospital.phantom-2.garbage": "0-9"}
+    other = run_tiny("other", methods=method, rounds=6, **garbage)
+    assert not equal(weights(honest, method, 5), weights(honest, method, 6))
+    # Whatever it sent, the federation ends the same: weights, and what the others keep.
+    assert equal(weights(honest, method), weights(other, method))
+    final = [
+        run.wide("test").query("round > 4").drop(columns=["method"]).reset_index(drop=True)
+        for run in (honest, other)
+    ]
+    pd.testing.assert_frame_equal(*final)
+    kept = [run.selected("test").query("site != 'phantom-2'") for run in (honest, other)]
+    pd.testing.assert_frame_equal(*kept)
+    told = honest.events.query("kind == 'unlearned'")
+    assert told[["site", "round", "back_to"]].to_numpy().tolist() == [["phantom-2", 5, 1]]
+
+
+def test_without_unlearning_its_influence_stays(run_tiny: RunTiny) -> None:
+    stays = {**LEAVING, "rollout.hospital.phantom-2.unlearn": False}
+    garbage = {**stays, "rollout.hospital.phantom-2.garbage": "0-9"}
+    assert not equal(
+        weights(run_tiny("honest", rounds=6, **stays)),
+        weights(run_tiny("other", rounds=6, **garbage)),
+    )
+
+
+def test_a_frozen_newcomer_does_not_count_yet(run_tiny: RunTiny) -> None:
+    late = {"rollout.hospital.phantom-3.go-live": "round 2", "train.schedule": "constant"}
+    frozen = {**late, "rollout.join": "frozen", "rollout.join-rounds": 1}
+    first = run_tiny("frozen", methods="fedbn", rounds=3, **frozen)
+    never = {"rollout.only": "phantom-1,phantom-2", "train.schedule": "constant"}
+    without = run_tiny("without", methods="fedbn", rounds=3, **never)
+    assert equal(weights(first, "fedbn", 2), weights(without, "fedbn", 2))
+    assert not equal(weights(first, "fedbn", 3), weights(without, "fedbn", 3))
+    steps = first.wide("train").set_index(["round", "site"])["steps"]
+    assert steps[2, "phantom-3"] > 0
+
+
+@pytest.mark.ray
+def test_any_number_of_workers_gives_the_same_timeline(run_tiny: RunTiny) -> None:
+    policy = {"rollout.policy": "fedbuff", "rollout.buffer": 2, "rounds": 4}
+    inline = run_tiny("inline", **UNEVEN, **policy)
+    for workers in (1, 2):
+        engine = {"engine.kind": "ray", "engine.workers": workers}
+        ray = run_tiny(f"ray-{workers}", **UNEVEN, **policy, **engine)
+        assert timeline(ray) == timeline(inline)
+        assert equal(weights(ray), weights(inline))
