@@ -89,10 +89,18 @@ def phase(cell: Cell, standing: Standing, site: str, round: int, week: float) ->
     return rollout.join if is_new and cell.boundary.shared else "full"
 
 
+def unlearns(cell: Cell, site: str) -> bool:
+    """Return whether the influence of ``site`` is to be taken back when it leaves."""
+    # Where nothing is shared there is no influence on anybody.
+    hospital = cell.scenario.hospitals.get(site)
+    return hospital is not None and hospital.calendar.unlearn and bool(cell.boundary.shared)
+
+
 def orders(
     cell: Cell, standing: Standing, sites: Sequence[str], round: int, hours: float
 ) -> list[Order]:
     """Return an order for each site, sent at ``hours`` or as soon as the site is free."""
+    keep_all = any(unlearns(cell, name) for name in cell.scenario.hospitals)
     return [
         cell.order(
             site,
@@ -100,7 +108,7 @@ def orders(
             week=max(hours, standing.free.get(site, 0.0)) / HOURS_PER_WEEK,
             newcomer=bool(cell.boundary.shared) and standing.is_newcomer(site, round),
             void=standing.void_text,
-            keep_all=cell.scenario.unlearns,
+            keep_all=keep_all,
         )
         for site in sites
     ]

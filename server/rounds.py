@@ -26,6 +26,7 @@ from server.rollout import (
     round_start,
     spans,
     trips,
+    unlearns,
 )
 from server.rules import ServerState, step, weighted_mean
 from server.standing import Standing
@@ -112,7 +113,7 @@ def say_goodbye(
         with suppress(RunStoppedError):
             last_steps(cell, standing, [site], round - 1)
         tell(cell, "hospital-left", round, site=site, hours=round_start(cell, standing, round))
-        if cell.scenario.hospitals[site].calendar.unlearn:
+        if unlearns(cell, site):
             back_to = standing.joined[site] - 1
             state = checkpoint.load_before(cell.folder, site)
             tell(cell, "unlearned", round, site=site, back_to=back_to)
@@ -132,7 +133,7 @@ def welcome(cell: Cell, state: ServerState, standing: Standing, plan: Plan, roun
         for site, reason in plan.absent.items():
             tell(cell, "hospital-absent", round, site=site, reason=reason)
     for site in plan.present:
-        if site not in standing.joined and cell.scenario.hospitals[site].calendar.unlearn:
+        if site not in standing.joined and unlearns(cell, site):
             checkpoint.save_before(cell.folder, site, state)
     return standing.joins(plan.present, round)
 

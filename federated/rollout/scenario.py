@@ -69,11 +69,6 @@ class Scenario:
 
     hospitals: Mapping[str, Hospital]
 
-    @property
-    def unlearns(self) -> bool:
-        """Whether a hospital's influence is to be taken back when it leaves."""
-        return any(h.calendar.unlearn for h in self.hospitals.values())
-
 
 def scenario_of(
     rollout: Rollout, calendars: Sequence[tuple[str, Calendar]], names: Sequence[str]
