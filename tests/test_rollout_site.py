@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sites import ORDER, OpenTiny, arrived, copied, opener, same
 
 from clients import finish, work
 from clients.measuring import keep_if_better
@@ -18,7 +19,6 @@ from federated.data.replaced import replaced_scanner, through_new_scanner
 from federated.evaluation import embed
 from federated.memory import unit
 from federated.wire import Report
-from tests.sites import ORDER, OpenTiny, arrived, copied, opener, same
 
 
 @pytest.fixture
