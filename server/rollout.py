@@ -83,9 +83,8 @@ def phase(cell: Cell, standing: Standing, site: str, round: int, week: float) ->
     rollout = cell.config.rollout
     if cell.scenario.hospitals[site].images(week, cell.train_images[site]) < FEWEST_IMAGES:
         return "evaluate"
-    joined = standing.joined.get(site, round)
-    founders = min(standing.joined.values(), default=round)
-    is_new = joined > founders and round - joined < rollout.join_rounds
+    rounds_since = round - standing.joined.get(site, round)
+    is_new = standing.is_newcomer(site, round) and rounds_since < rollout.join_rounds
     return rollout.join if is_new and cell.boundary.shared else "full"
 
 

@@ -35,9 +35,11 @@ class Standing:
         return ",".join(f"{first}-{last}" for first, last in self.void)
 
     def is_newcomer(self, site: str, round: int) -> bool:
-        """Return whether ``site`` meets in ``round`` weights that others have trained before."""
-        earlier = min(self.joined.values(), default=round)
-        return self.joined.get(site, round) == round and earlier < round
+        """Return whether ``site`` joined after others had trained the weights.
+
+        It stays one: until it has private state of its own it has yet to make some.
+        """
+        return self.joined.get(site, round) > min(self.joined.values(), default=round)
 
     def joins(self, sites: Iterable[str], round: int) -> "Standing":
         """Return the standing after ``sites`` were met in ``round``."""

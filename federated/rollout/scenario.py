@@ -56,7 +56,10 @@ class Hospital:
         return ""
 
     def images(self, week: float, in_all: int) -> int:
-        """Return how many of its training images exist by ``week``; none before it goes live."""
+        """Return how many of its training images exist by ``week``.
+
+        Before it goes live as many as on that day.
+        """
         if self.calendar.images < 0:
             return in_all
         grown = self.calendar.images + self.calendar.images_per_week * max(0.0, week - self.go_live)
