@@ -119,8 +119,8 @@ def disturbances(run: Run) -> pd.DataFrame:
 
     ``before`` is the mean of the last 2 evaluations in rounds that began before it, ``after`` of
     the first 2 in rounds that began since, ``last`` the very last one; ``others_…`` are the same of
-    the other hospitals, taken hospital by hospital and then averaged. A hospital in an outage is
-    not evaluated, so its ``after`` is its return. What the run never came to is left out.
+    the other hospitals that have both, hospital by hospital and then averaged. A hospital in an
+    outage is not evaluated, so its ``after`` is its return. What the run never came to is left out.
 
     Returns:
         One row per method, seed, site and disturbance: ``kind`` (outage, garbage, new scanner,
@@ -136,7 +136,9 @@ def disturbances(run: Run) -> pd.DataFrame:
             if cell["week"].max() < week - SLACK:
                 continue
             around = _around(cell, week)
-            others = around.drop(index=name, errors="ignore").mean()
+            # A newcomer's first AUC is no fall of the others': the same hospitals before and after.
+            same = around.dropna(subset=["before", "after"])
+            others = same.drop(index=name, errors="ignore").mean()
             own = around.reindex([name]).iloc[0]
             rows.append((method, seed, name, kind, week, until, *own, *others))
     moments = ["before", "after", "last"]
