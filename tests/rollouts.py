@@ -11,6 +11,7 @@ from federated.results import TIMELINE, Run
 from federated.rollout.clock import trip
 from federated.rollout.scenario import HOURS_PER_WEEK, scenario_of
 
+KEPT = ("auc", "sensitivity", "specificity", "f1", "balanced_accuracy")
 Span = tuple[str, int, int, str, str, float, float]
 Event = dict[str, object]
 
@@ -77,7 +78,7 @@ def made_up(
                 spans.append((*key, "upload", way.done, way.arrival))
                 ends.append((site, way.arrival))
                 spans.append((*key, "evaluate", way.arrival, way.arrival + 0.5))
-                rows += _numbers(method, round, site, had[site], len(sites), size)
+                rows += _numbers(method, round, site, had[site], size)
             limit = sorted(end for _, end in ends)[len(ends) // 2] + 24
             end = max(min(end, limit) for _, end in ends)
             for site, arrival in ends:
@@ -86,13 +87,14 @@ def made_up(
                     spans.append((method, 0, round, site, what, arrival, end))
             spans.append((method, 0, round, "", "round", start, end))
         rows += [
-            (method, 0, weeks, site, "test", "kept", "auc", _auc(method, site, 999, 5), 40)
+            (method, 0, weeks, site, "test", "kept", metric, _auc(method, site, 999), 40)
             for site in scenario.hospitals
+            for metric in KEPT
         ]
     return write_rollout(folder, rows, spans, events, sites, methods, rounds=weeks, **settings)
 
 
-def _auc(method: str, site: str, had: int, sites: int) -> float:
+def _auc(method: str, site: str, had: int) -> float:
     best = (
         0.72 + 0.16 * value(site) + (0.09 * (value(site, "g") - 0.55) if method != "local" else 0)
     )
@@ -100,10 +102,10 @@ def _auc(method: str, site: str, had: int, sites: int) -> float:
     return min(0.999, best - 0.3 / (1 + pace * had))
 
 
-def _numbers(method: str, round: int, site: str, had: int, sites: int, size: float) -> list[Row]:
+def _numbers(method: str, round: int, site: str, had: int, size: float) -> list[Row]:
     key = (method, 0, round, site)
     aucs = {
-        split: _auc(method, site, had, sites) + 0.03 * (value(*key, split) - 0.75)
+        split: _auc(method, site, had) + 0.03 * (value(*key, split) - 0.75)
         for split in ("val", "test")
     }
     return [

@@ -38,7 +38,13 @@ OUTAGE: dict[str, Any] = {"facecolor": "white", "edgecolor": "#999999", "hatch":
 GARBAGE: dict[str, Any] = {"facecolor": "none", "edgecolor": "#D55E00", "hatch": "xxxx"}
 MARKS: dict[str, dict[str, Any]] = {
     "round": {"marker": "|", "color": "#0072B2", "mew": 0.8, "label": "a round's computing"},
-    "missed": {"marker": "o", "mfc": "white", "mec": "#555555", "mew": 0.6, "label": "missed"},
+    "missed": {
+        "marker": "o",
+        "mfc": "white",
+        "mec": "#555555",
+        "mew": 0.6,
+        "label": "misses a round",
+    },
     "dropped": {"marker": "x", "color": "#D55E00", "mew": 0.9, "label": "update dropped"},
     "joins": {"marker": ">", "color": "#009E73", "mew": 0, "label": "goes live"},
     "scanner": {"marker": "D", "color": "#CC79A7", "mew": 0, "label": "new scanner"},

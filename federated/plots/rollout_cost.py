@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from federated.plots.lines import handles
 from federated.plots.numbers import NothingToDrawError, names
@@ -65,6 +66,9 @@ def rollout_cost(run: Run, *, width: float = DOUBLE) -> Figure:
         _draw(ax, rows, sites, middle=sqrt(least * most) if is_log else most / 2)
         if is_log:
             ax.set_xscale("log")
+            # Powers of ten would be mathtext, which is off.
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda price, _: f"{price:g}"))
+            ax.xaxis.set_minor_formatter(NullFormatter())
         else:
             ax.set_xlim(0, 1.05 * most or 1.0)
         ax.set_title(short(method))
@@ -100,5 +104,6 @@ def _name_ends(ax: Axes, rows: pd.DataFrame, middle: float) -> None:
         right = price <= middle
         ax.annotate(
             short(site, 18), (price, gain), (4 if right else -4, 0), fontsize=6, va="center",
+            bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5},
             textcoords="offset points", ha="left" if right else "right",
         )  # fmt: skip

@@ -97,8 +97,8 @@ def cost(run: Run) -> pd.DataFrame:
     calendars = {name: hospital.calendar for name, hospital in hospitals(run).items()}
     price = {name: calendar.cost_per_hour or math.nan for name, calendar in calendars.items()}
     power = {name: calendar.kilowatts or math.nan for name, calendar in calendars.items()}
-    table["money"] = table["compute_hours"] * table["site"].map(price)
-    table["kwh"] = table["compute_hours"] * table["site"].map(power)
+    table["money"] = table["compute_hours"] * table["site"].map(price).astype(float)
+    table["kwh"] = table["compute_hours"] * table["site"].map(power).astype(float)
     table = table.merge(gains(run)[[*SITE, "gain"]], on=SITE, how="left")
     points = (table["gain"] / AUC_POINT).where(table["gain"] > 0)
     return table.assign(money_per_point=table["money"] / points)
