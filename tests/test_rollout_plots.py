@@ -115,6 +115,14 @@ def test_convergence_is_over_the_hours_of_each_evaluation(tmp_path: Path) -> Non
     np.testing.assert_allclose(line(panel(test, "birch"), "fedavg").get_ydata(), [0.55, 0.6])
 
 
+def test_whoever_joins_after_the_end_stretches_no_axis(tmp_path: Path) -> None:
+    run = made_up(tmp_path, FIVE[:3], 4, {"rollout.hospital.cedar.go-live": "90"})
+    (lanes,) = plots.rollout(run).axes
+    assert [label.get_text() for label in lanes.get_yticklabels()] == ["alder", "birch"]
+    for figure in (plots.rollout_convergence(run), plots.rollout_benefit(run)):
+        assert figure.axes[0].get_xlim()[1] < 5
+
+
 def test_an_absence_is_a_gap_over_virtual_time(five: Run) -> None:
     drawn = line(panel(plots.rollout_convergence(five), "cedar"), "fedavg")
     # Rounds 1 to 12 begin in weeks 0 to 11; away in weeks 3, 4 and 8.

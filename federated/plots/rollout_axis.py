@@ -9,6 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from federated.plots.numbers import NothingToDrawError
 from federated.results import Run
+from federated.rollout.history import hospitals
 from federated.rollout.scenario import HOURS_PER_WEEK, Hospital, date_of
 
 JOIN = "#555555"
@@ -22,6 +23,12 @@ def needs_timeline(run: Run) -> None:
     """
     if run.timeline.empty:
         raise NothingToDrawError(f"{run.folder} has no timeline: it is no rollout.")
+
+
+def joined(run: Run) -> dict[str, Hospital]:
+    """Return the hospitals that go live before the run ends, by name."""
+    end = run.timeline["end"].max() / HOURS_PER_WEEK
+    return {name: hospital for name, hospital in hospitals(run).items() if hospital.go_live <= end}
 
 
 def weeks_axis(run: Run, axes: Sequence[Axes], *, ticks: int = 5) -> None:

@@ -104,6 +104,5 @@ def _name_ends(ax: Axes, rows: pd.DataFrame, middle: float) -> None:
         right = price <= middle
         ax.annotate(
             short(site, 18), (price, gain), (4 if right else -4, 0), fontsize=6, va="center",
-            bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5},
             textcoords="offset points", ha="left" if right else "right",
         )  # fmt: skip

@@ -10,6 +10,7 @@ from federated.plots.numbers import NothingToDrawError, label, names, shown_site
 from federated.plots.rollout_axis import (
     by_week,
     join_handles,
+    joined,
     mark_joins,
     needs_timeline,
     weeks_axis,
@@ -25,7 +26,7 @@ from federated.plots.style import (
     styled,
 )
 from federated.results import Run
-from federated.rollout.history import benefit, evaluations, hospitals
+from federated.rollout.history import benefit, evaluations
 
 FAINT = "#C4C4C4"
 
@@ -45,7 +46,7 @@ def rollout_convergence(run: Run, split: str = "val", *, width: float = DOUBLE) 
     if frame["value"].isna().all():
         raise NothingToDrawError(f"{run.folder} has no {label('auc', split)} over virtual time.")
     sites, note = shown_sites(frame, "auc")
-    of, looks = hospitals(run), method_looks(names(frame, "method"))
+    of, looks = joined(run), method_looks(names(frame, "method"))
     figure, axes = panels(len(sites), width=width)
     for ax, site in zip(axes, sites, strict=True):
         here = frame[frame["site"] == site]
@@ -74,7 +75,7 @@ def rollout_benefit(run: Run, *, width: float = DOUBLE) -> Figure:
     frame = benefit(run).dropna(subset=["gain"])
     if frame.empty:
         raise NothingToDrawError(f"{run.folder} has no AUC both together and alone (local).")
-    methods, sites, of = names(frame, "method"), names(frame, "site"), hospitals(run)
+    methods, sites, of = names(frame, "method"), names(frame, "site"), joined(run)
     figure, axes = panels(len(methods), width=width, height=2.2, least=2.3)
     for ax, method in zip(axes, methods, strict=True):
         _draw_benefit(ax, frame[frame["method"] == method], sites)
