@@ -84,8 +84,9 @@ def made_up(
             for site, arrival in ends:
                 what = "used" if arrival <= limit else "dropped"
                 if method != "local":
-                    spans.append((method, 0, round, site, what, arrival, end))
-            spans.append((method, 0, round, "", "round", start, end))
+                    spans.append((method, 0, round, site, what, arrival, max(arrival, end)))
+            if method != "local":
+                spans.append((method, 0, round, "", "round", start, end))
         rows += [
             (method, 0, weeks, site, "test", "kept", metric, _auc(method, site, 999), 40)
             for site in scenario.hospitals

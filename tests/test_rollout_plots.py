@@ -76,6 +76,14 @@ def test_lanes_are_in_the_order_of_joining_and_everything_is_in_the_legend(five:
     )
 
 
+def test_alone_a_hospital_misses_the_same_rounds(five: Run) -> None:
+    weeks = [
+        sorted(line(plots.rollout(five, method).axes[0], "misses a round").get_xdata())
+        for method in ("local", "fedavg")
+    ]
+    assert weeks[0] == weeks[1] and len(weeks[0]) > 0
+
+
 def test_computing_too_short_for_a_bar_is_a_tick_a_round(tmp_path: Path) -> None:
     run = made_up(tmp_path, FIVE[:2], 8, {"rollout.image-seconds": 1.0})
     (ax,) = plots.rollout(run).axes

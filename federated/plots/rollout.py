@@ -14,7 +14,14 @@ from federated.plots.numbers import NothingToDrawError, names
 from federated.plots.rollout_axis import needs_timeline, weeks_axis
 from federated.plots.style import DOUBLE, legend_below, short, styled
 from federated.results import Run
-from federated.rollout.history import ROUND, events, hospitals, sharing_methods
+from federated.rollout.history import (
+    CELL,
+    ROUND,
+    events,
+    hospitals,
+    round_weeks,
+    sharing_methods,
+)
 from federated.rollout.scenario import HOURS_PER_WEEK, Hospital
 
 MOST_LANES = 30
@@ -169,8 +176,8 @@ def _scenario_marks(of: Mapping[str, Hospital]) -> pd.DataFrame:
 def _timeline_marks(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
     """Return missed rounds and dropped updates of a cell: columns kind, site, week."""
     absent = events(run, "hospital-absent", [*ROUND, "site", "reason"])
-    begun = frame[frame["activity"] == "round"].rename(columns={"start": "week"})
-    missed = absent[absent["reason"] == "missed"].merge(begun[[*ROUND, "week"]])
+    missed = absent[absent["reason"] == "missed"].merge(frame[CELL].drop_duplicates())
+    missed = missed.assign(week=round_weeks(run, missed))
     dropped = frame[frame["activity"] == "dropped"].rename(columns={"start": "week"})
     parts = [missed.assign(kind="missed"), dropped.assign(kind="dropped")]
     return pd.concat([part[["kind", "site", "week"]] for part in parts])

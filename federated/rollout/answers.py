@@ -26,7 +26,6 @@ from federated.rollout.history import (
     gains,
     go_live_hours,
     hospitals,
-    rounds,
     sharing_methods,
 )
 from federated.rollout.scenario import HOURS_PER_WEEK, Hospital
@@ -127,9 +126,7 @@ def disturbances(run: Run) -> pd.DataFrame:
         left), ``week`` and ``until`` (NaN: for good), ``before``, ``after``, ``last``,
         ``others_before``, ``others_after``, ``others_last``.
     """
-    begun = rounds(run).rename(columns={"start": "week"})
-    begun["week"] /= HOURS_PER_WEEK
-    aucs = evaluations(run).merge(begun[[*ROUND, "week"]]).dropna(subset=["val"])
+    aucs = evaluations(run).dropna(subset=["val"])
     planned, rows = list(disturbing(hospitals(run))), []
     for (method, seed), cell in aucs.groupby(CELL, sort=False):
         for name, kind, week, until in planned:

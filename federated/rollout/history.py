@@ -32,16 +32,19 @@ def events(run: Run, kind: str, columns: list[str]) -> pd.DataFrame:
     if "kind" not in frame:
         return pd.DataFrame(columns=columns)
     chosen = frame[frame["kind"] == kind].reindex(columns=columns)
-    # Events of other kinds have no seed, so pandas made these numbers floats.
-    return chosen.astype({name: int for name in ("seed", "round") if name in columns})
+    # Events of other kinds have no seed, so pandas made these numbers floats; nor does it know what
+    # a column is of which there is nothing.
+    kinds = {"seed": int, "round": int, "hours": float}
+    return chosen.astype({name: kinds.get(name, str) for name in columns})
 
 
 def evaluations(run: Run) -> pd.DataFrame:
     """Return every evaluation of the current weights, in the run's order of methods.
 
     Returns:
-        Columns method, seed, round, site, ``val`` and ``test`` (AUC, NaN where undefined) and
-        ``hours`` (when the hospital had evaluated, since week 0).
+        Columns method, seed, round, site, ``val`` and ``test`` (AUC, NaN where undefined),
+        ``week`` (when the round began) and ``hours`` (when the hospital had evaluated), since
+        week 0.
     """
     frame = run.metrics
     frame = frame[(frame["metric"] == "auc") & (frame["model"] == "current")]
@@ -50,15 +53,29 @@ def evaluations(run: Run) -> pd.DataFrame:
     done = run.timeline[run.timeline["activity"] == "evaluate"]
     done = done.rename(columns={"end": "hours"})[[*KEYS, "hours"]]
     table = table.merge(done.groupby(KEYS).max().reset_index(), how="left")
+    table["week"] = round_weeks(run, table)
     # A site that was evaluated outside the rollout, as by pooled training, has the round's end.
-    ends = rounds(run).rename(columns={"end": "round_end"})[[*ROUND, "round_end"]]
+    ends = rounds(run).rename(columns={"end": "ended"})[[*ROUND, "ended"]]
     table = table.merge(ends, how="left")
-    table["hours"] = table["hours"].fillna(table["round_end"])
-    return run.in_order(table.drop(columns="round_end"))
+    table["hours"] = table["hours"].fillna(table["ended"])
+    return run.in_order(table.drop(columns="ended"))
+
+
+def round_weeks(run: Run, frame: pd.DataFrame) -> pd.Series:
+    """Return the week in which each row's round began.
+
+    Where nobody waits for anybody, a round begins at its slot.
+    """
+    began = frame[ROUND].merge(rounds(run), how="left")["start"] / HOURS_PER_WEEK
+    slots = (frame["round"] - 1) / run.study.common.rollout.rounds_per_week
+    return began.set_axis(frame.index).fillna(slots)
 
 
 def rounds(run: Run) -> pd.DataFrame:
-    """Return when each round began and ended: method, seed, round, start, end (hours)."""
+    """Return when each round began and ended: method, seed, round, start, end (hours).
+
+    Methods that share nothing have no such rows: each hospital goes its own way.
+    """
     frame = run.timeline
     return frame.loc[frame["activity"] == "round", [*ROUND, "start", "end"]]
 
