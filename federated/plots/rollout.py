@@ -40,9 +40,19 @@ BARS = (
     ("#0072B2", "computing", ("train", "evaluate")),
     ("#E69F00", "transfer", ("download", "upload")),
 )
-LIVE: dict[str, Any] = {"facecolor": "#D6E4EE", "linewidth": 0}
-OUTAGE: dict[str, Any] = {"facecolor": "white", "edgecolor": "#999999", "hatch": "//////"}
-GARBAGE: dict[str, Any] = {"facecolor": "none", "edgecolor": "#D55E00", "hatch": "xxxx"}
+CROWDED = 200
+"""More lanes than this leave no room between them, nor for hatching."""
+
+BANDS: dict[str, dict[str, Any]] = {
+    "live": {"facecolor": "#D6E4EE", "linewidth": 0, "zorder": 1.0},
+    "outage": {"facecolor": "white", "edgecolor": "#999999", "hatch": "//////", "zorder": 1.5},
+    "garbage": {"facecolor": "none", "edgecolor": "#D55E00", "hatch": "xxxx", "zorder": 3.0},
+}
+PLAIN: dict[str, dict[str, Any]] = {
+    "live": BANDS["live"],
+    "outage": {"facecolor": "#AAAAAA", "linewidth": 0, "zorder": 1.5},
+    "garbage": {"facecolor": "#D55E00", "linewidth": 0, "zorder": 3.0},
+}
 MARKS: dict[str, dict[str, Any]] = {
     "round": {"marker": "|", "color": "#0072B2", "mew": 0.8, "label": "a round's computing"},
     "missed": {
@@ -91,7 +101,7 @@ def rollout(
     shown = [
         *_draw_lanes(ax, of, end),
         *_draw_bars(ax, rows[is_wide], lanes),
-        *_draw_marks(ax, marks[marks["week"] < end], lanes, min(4.0, 45 * height)),
+        *_draw_marks(ax, marks[marks["week"] < end], lanes, max(1.5, min(4.0, 45 * height))),
     ]
     _name_lanes(ax, list(of))
     ax.set_xlim(-0.006 * end, 1.006 * end)
@@ -127,7 +137,7 @@ def _by_go_live(of: Mapping[str, Hospital]) -> dict[str, Hospital]:
 
 def _draw_lanes(ax: Axes, of: Mapping[str, Hospital], end: float) -> list[Patch]:
     """Draw when each hospital is live, away, or sends garbage; return what the legend needs."""
-    kinds = {"live": LIVE, "outage": OUTAGE, "garbage": GARBAGE}
+    looks, height = (BANDS, 0.8) if len(of) <= CROWDED else (PLAIN, 1.0)
     found = set()
     for lane, hospital in enumerate(of.values()):
         live = (hospital.go_live, min(hospital.leave, end))
@@ -137,12 +147,11 @@ def _draw_lanes(ax: Axes, of: Mapping[str, Hospital], end: float) -> list[Patch]
             spans = [(a, b - a) for a, b in clipped if b > a]
             if spans:
                 found.add(kind)
-                zorder = 1.0 if kind == "live" else 1.5 if kind == "outage" else 3.0
-                style = {"linewidth": 0.4, **kinds[kind], "zorder": zorder}
-                ax.broken_barh(spans, (lane - 0.4, 0.8), **style)
+                look = {"linewidth": 0.4, **looks[kind]}
+                ax.broken_barh(spans, (lane - height / 2, height), **look)
     return [
-        Patch(**{"linewidth": 0.4, **style}, label=kind)
-        for kind, style in kinds.items()
+        Patch(**{"linewidth": 0.4, **look}, label=kind)
+        for kind, look in looks.items()
         if kind in found
     ]
 

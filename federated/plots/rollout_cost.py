@@ -56,7 +56,8 @@ def rollout_cost(run: Run, *, width: float = DOUBLE) -> Figure:
         raise NothingToDrawError(f"{run.folder} has no kept model both together and alone (local).")
     price = next((p for p in PRICES if table[p].notna().all() and table[p].sum() > 0), "mb")
     table = table.groupby(["method", "site"], sort=False)[[price, "gain"]].mean().reset_index()
-    methods, sites = names(table, "method"), names(table, "site")
+    # Sites of the whole run, so that a hospital looks the same in every figure.
+    methods, sites = names(table, "method"), names(run.metrics, "site")
     figure, axes = panels(len(methods), width=width, height=2.2, least=2.3)
     least, most = table[price].min(), table[price].max()
     is_log = least > 0 and most > WIDE_RANGE * least

@@ -75,14 +75,16 @@ def rollout_benefit(run: Run, *, width: float = DOUBLE) -> Figure:
     frame = benefit(run).dropna(subset=["gain"])
     if frame.empty:
         raise NothingToDrawError(f"{run.folder} has no AUC both together and alone (local).")
-    methods, sites, of = names(frame, "method"), names(frame, "site"), joined(run)
+    methods, of = names(frame, "method"), joined(run)
+    # Of the whole run, so that a hospital looks the same in every figure.
+    sites = names(run.metrics, "site")
     figure, axes = panels(len(methods), width=width, height=2.2, least=2.3)
     for ax, method in zip(axes, methods, strict=True):
         _draw_benefit(ax, frame[frame["method"] == method], sites)
         mark_joins(ax, of)
         ax.set_title(short(method))
     _finish(run, figure, axes, "AUC over alone (validation)")
-    mean = Line2D([], [], color="black", lw=1.6, label="unweighted mean of hospitals")
+    mean = Line2D([], [], color="black", lw=1.6, label="unweighted mean")
     legend_below(figure, [*_site_handles(sites), mean, *join_handles(of, own=False)])
     return figure
 

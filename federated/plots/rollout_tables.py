@@ -66,7 +66,7 @@ def target_table(run: Run) -> pd.DataFrame:
                 "alone": f"{alone.sum()} of {len(group)}",
                 "only together": str((reached & ~alone).sum()),
                 "only alone": str((alone & ~reached).sum()),
-                "weeks sooner (median)": _number(group["sooner_weeks"].median(), "{:+.1f}"),
+                "weeks sooner (median)": _number(group["sooner_weeks"].median(), "{:+z.1f}"),
             }
         rows.append(row)
     return pd.DataFrame(rows)
@@ -83,7 +83,7 @@ def site_target_table(run: Run) -> pd.DataFrame:
         "reached_week": ("reached", partial(_mean_week, run)),
         "after_weeks": ("weeks after it joined", "{:.1f}"),
         "alone_after_weeks": ("the same alone", "{:.1f}"),
-        "sooner_weeks": ("weeks sooner", "{:+.1f}"),
+        "sooner_weeks": ("weeks sooner", "{:+z.1f}"),
         "test_auc": ("test AUC then", "{:.3f}"),
     }
     return _table(frame, BY_SITE, columns)
@@ -115,7 +115,7 @@ def spending_table(run: Run) -> pd.DataFrame:
         "compute_hours": ("computing h", "{:.1f}"),
         "money": ("cost", "{:.2f}"),
         "kwh": ("kWh", "{:.2f}"),
-        "gain": ("AUC over alone", "{:+.3f}"),
+        "gain": ("AUC over alone", "{:+z.3f}"),
         "money_per_point": ("cost per 0.01 AUC", "{:.2f}"),
     }
     frame = cost(run)
@@ -127,8 +127,8 @@ def joining_table(run: Run) -> pd.DataFrame:
     """Return each newcomer's gain and how the others fared."""
     columns: Columns = {
         "week": ("joined", partial(_mean_week, run)),
-        "own_gain": ("its AUC over alone (test)", "{:+.3f}"),
-        "others_change": ("change of the others' AUC", "{:+.3f}"),
+        "own_gain": ("its AUC over alone (test)", "{:+z.3f}"),
+        "others_change": ("change of the others' AUC", "{:+z.3f}"),
         "others": ("others", "{:.0f}"),
     }
     return _table(joining(run), ["joiner", "method"], columns)

@@ -129,10 +129,12 @@ def disturbances(run: Run) -> pd.DataFrame:
     aucs = evaluations(run).dropna(subset=["val"])
     planned, rows = list(disturbing(hospitals(run))), []
     for (method, seed), cell in aucs.groupby(CELL, sort=False):
+        weeks = {week for _, _, week, _ in planned if week - SLACK <= cell["week"].max()}
+        around_week = {week: _around(cell, week) for week in weeks}
         for name, kind, week, until in planned:
-            if cell["week"].max() < week - SLACK:
+            if week not in weeks:
                 continue
-            around = _around(cell, week)
+            around = around_week[week]
             # A newcomer's first AUC is no fall of the others': the same hospitals before and after.
             same = around.dropna(subset=["before", "after"])
             others = same.drop(index=name, errors="ignore").mean()
