@@ -75,7 +75,12 @@ def metric_rows() -> list[Row]:
     return rows + kept
 
 
-def tiny(folder: Path, extra: list[Span] | None = None, **settings: object) -> Run:
+def tiny(
+    folder: Path,
+    extra: list[Span] | None = None,
+    again: list[Event] | None = None,
+    **settings: object,
+) -> Run:
     """Return a run of three rounds; settings beside birch's go-live have dotted names."""
     events: list[Event] = [
         {"kind": "hospital-joined", "method": m, "seed": 0, "round": r, "site": s, "hours": h}
@@ -87,7 +92,8 @@ def tiny(folder: Path, extra: list[Span] | None = None, **settings: object) -> R
     events += [{**absent, "round": 6, "reason": "outage"}]
     spans: list[Span] = [(method, 0, *span) for method, *span in TRIPS]  # type: ignore[misc]
     given = {"rollout.hospital.birch.go-live": "1", **settings}
-    return write_rollout(folder, metric_rows(), spans + (extra or []), events, SITES, **given)
+    told = events + (again or [])
+    return write_rollout(folder, metric_rows(), spans + (extra or []), told, SITES, **given)
 
 
 def row(table: pd.DataFrame, method: str, site: str, column: str = "site") -> pd.Series:
@@ -112,12 +118,6 @@ def test_a_run_without_a_rollout_has_an_empty_timeline(tmp_path: Path) -> None:
 def test_evaluations_have_the_hour_at_which_the_site_had_evaluated(tmp_path: Path) -> None:
     table = evaluations(tiny(tmp_path))
     assert row(table[table["round"] == 3], "fedavg", "birch")["hours"] == 349
-    # Without a row of its own the evaluation was over when the round was.
-    path = tmp_path / "timeline.csv"
-    text = path.read_text().replace("fedavg,0,3,birch,evaluate", "fedavg,0,9,birch,evaluate")
-    path.write_text(text)
-    table = evaluations(Run(tmp_path))
-    assert row(table[table["round"] == 3], "fedavg", "birch")["hours"] == 340
 
 
 def test_the_target_is_what_the_hospital_reaches_alone(tmp_path: Path) -> None:
@@ -217,6 +217,17 @@ def test_joining_is_of_newcomers_and_of_methods_that_share(tmp_path: Path) -> No
     assert joiner["own_gain"] == pytest.approx(0.02)
     # Alder: 0.7 in round 1, 0.75 in round 3.
     assert (joiner["others"], joiner["others_change"]) == (1, pytest.approx(0.05))
+
+
+def test_to_join_again_after_an_unlearning_is_not_to_join(tmp_path: Path) -> None:
+    joined = {"kind": "hospital-joined", "method": "fedavg", "seed": 0, "round": 3, "hours": 336.0}
+    run = tiny(tmp_path, again=[{**joined, "site": site} for site in SITES])
+    assert list(joining(run)["week"]) == [1]
+
+
+def test_a_hospital_that_was_never_evaluated_never_reached_its_target(tmp_path: Path) -> None:
+    table = time_to_target(tiny(tmp_path, [("fedavg", 0, 3, "cedar", "train", 336.0, 999.0)]))
+    assert math.isnan(row(table, "fedavg", "cedar")["reached_hours"])
 
 
 def test_disturbances_compare_the_same_hospitals_before_and_after(tmp_path: Path) -> None:

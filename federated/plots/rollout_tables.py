@@ -166,10 +166,10 @@ def _first_seen(column: pd.Series) -> pd.Series:
 
 
 def _over_seeds(values: pd.Series, form: str) -> str:
-    """Return mean ± sd, and of how many seeds if it is undefined in some."""
+    """Return mean ± sd unless all are equal, and of how many seeds if some are undefined."""
     known = values.dropna()
     text = _number(known.mean(), form)
-    if len(known) > 1:
+    if known.nunique() > 1:
         text += " ± " + form.replace("+", "").format(known.std())
     return text if len(known) in (0, len(values)) else f"{text} ({len(known)} of {len(values)})"
 

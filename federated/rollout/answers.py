@@ -53,8 +53,10 @@ def time_to_target(run: Run) -> pd.DataFrame:
         how much sooner than alone.
     """
     of, frame = hospitals(run), evaluations(run)
-    frame = frame.merge(_targets(run, of, frame), how="left")
-    table = frame[[*SITE, "target"]].drop_duplicates()
+    # A hospital that was never evaluated has never reached it.
+    table = pd.concat([run.timeline.query("site != ''")[SITE], frame[SITE]]).drop_duplicates()
+    targets = _targets(run, of, table, frame)
+    table, frame = table.merge(targets, how="left"), frame.merge(targets, how="left")
     reached = frame[frame["val"] >= frame["target"]].sort_values("hours", kind="stable")
     first = reached.groupby(SITE, as_index=False).head(1)[[*SITE, "hours", "test"]]
     table = table.merge(
@@ -70,12 +72,14 @@ def time_to_target(run: Run) -> pd.DataFrame:
     )
 
 
-def _targets(run: Run, of: Mapping[str, Hospital], frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the AUC that each hospital wants: columns seed, site, target."""
+def _targets(
+    run: Run, of: Mapping[str, Hospital], cells: pd.DataFrame, frame: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the AUC that each hospital of ``cells`` wants: columns seed, site, target."""
     common = run.study.common.rollout.target_auc
     stated = {name: h.calendar.target_auc or common or float("nan") for name, h in of.items()}
     best = frame[frame["method"] == ALONE].groupby(["seed", "site"], as_index=False)["val"].max()
-    table = frame[["seed", "site"]].drop_duplicates().merge(best, how="left")
+    table = cells[["seed", "site"]].drop_duplicates().merge(best, how="left")
     target = table["site"].map(stated).astype(float).fillna(table["val"])
     return table.assign(target=target).drop(columns="val")
 
@@ -96,8 +100,9 @@ def joining(run: Run) -> pd.DataFrame:
     """
     joined = events(run, "hospital-joined", [*ROUND, "site", "hours"])
     joined = joined[joined["method"].isin(sharing_methods(run))]
-    founders = joined.groupby(CELL)["round"].transform("min")
-    joined = joined[joined["round"] > founders].drop_duplicates(SITE)
+    # Where a hospital was unlearned, others have to join again.
+    joined = joined.drop_duplicates(SITE)
+    joined = joined[joined["round"] > joined.groupby(CELL)["round"].transform("min")]
     aucs = evaluations(run).dropna(subset=["val"])
     rows = []
     for method, seed, round, joiner, hours in joined.itertuples(index=False, name=None):

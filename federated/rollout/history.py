@@ -54,11 +54,7 @@ def evaluations(run: Run) -> pd.DataFrame:
     done = done.rename(columns={"end": "hours"})[[*KEYS, "hours"]]
     table = table.merge(done.groupby(KEYS).max().reset_index(), how="left")
     table["week"] = round_weeks(run, table)
-    # A site that was evaluated outside the rollout, as by pooled training, has the round's end.
-    ends = rounds(run).rename(columns={"end": "ended"})[[*ROUND, "ended"]]
-    table = table.merge(ends, how="left")
-    table["hours"] = table["hours"].fillna(table["ended"])
-    return run.in_order(table.drop(columns="ended"))
+    return run.in_order(table)
 
 
 def round_weeks(run: Run, frame: pd.DataFrame) -> pd.Series:
@@ -127,7 +123,5 @@ def go_live_hours(of: Mapping[str, Hospital], sites: pd.Series) -> pd.Series:
 def sharing_methods(run: Run) -> list[str]:
     """Return the methods under which hospitals share anything."""
     return [
-        name
-        for name, config in run.study.by_method.items()
-        if config.sharing.policy != "nothing" and not config.train.pooled
+        name for name, config in run.study.by_method.items() if config.sharing.policy != "nothing"
     ]
