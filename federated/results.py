@@ -4,6 +4,7 @@ run = federated.results.load("runs/demo")
 run.metrics            # method, seed, round, site, split, model, metric, value, num_examples
 run.wide("test")       # one row per method, seed, round, site; one column per metric
 run.selected("test")   # at the round that each site's validation images chose
+run.timeline           # of a rollout: method, seed, round, site, activity, start, end
 """
 
 import json
@@ -29,6 +30,7 @@ COLUMNS = (
     "num_examples",
 )
 KEYS = ["method", "seed", "round", "site"]
+TIMELINE = (*KEYS, "activity", "start", "end")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,29 @@ class Run:
             # Python's float reads back the very bits that were written; pandas' own need not.
             converters={"value": float},
         )
+        return self.in_order(frame)
+
+    @cached_property
+    def timeline(self) -> pd.DataFrame:
+        """Who did what from when to when in virtual time, columns ``TIMELINE``, in hours.
+
+        Empty if the run is no rollout. ``activity`` is download, train, upload, evaluate, or what
+        became of an update: used, waiting or dropped, from its arrival to the end of the round
+        that decided. Rows of no site with ``round`` are the rounds themselves.
+        """
+        path = self.folder / "timeline.csv"
+        if not path.exists():
+            return pd.DataFrame(columns=list(TIMELINE)).astype({"start": float, "end": float})
+        frame = pd.read_csv(
+            path,
+            dtype={"method": "str", "site": "str", "activity": "str"},
+            keep_default_na=False,
+            converters={"start": float, "end": float},
+        )
+        return self.in_order(frame)
+
+    def in_order(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return rows sorted by method as the run has them, seed and round, else as they were."""
         order = {name: i for i, name in enumerate(self.study.common.methods)}
         return frame.sort_values(
             ["method", "seed", "round"],

@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from federated.plots.gallery import caption, save_all
-from federated.plots.numbers import shown_sites, values
+from federated.plots.numbers import MOST_PANELS, shown_sites, values
+from federated.plots.rollout_tables import sections, site_target_table, target_table
 from federated.plots.tables import (
     BEHIND,
     choice_table,
@@ -36,6 +37,7 @@ _CSS = """
 @media (prefers-color-scheme: dark) { :root { --bad: #ff9a5c; } }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { margin: 0; } h2 { margin: 2.2rem 0 .4rem; font-size: 1.15rem; }
+h3 { margin: 1.6rem 0 .3rem; font-size: 1rem; }
 .facts, .note, figcaption { opacity: .75; } .note, figcaption { font-size: .87rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
@@ -57,7 +59,20 @@ def summary_table(run: Run) -> str:
     lines += markdown(table) if len(table) else ["No model has been kept yet."]
     lines += ["", *markdown(method_table(run))] if len(table) else []
     lines += ["", MARK] if any(table["AUC"].str.endswith(BEHIND)) else []
+    lines += _targets(run)
     return "\n".join(lines) + "\n"
+
+
+def _targets(run: Run) -> list[str]:
+    """Return who reached the target of a rollout as Markdown; each of a few hospitals by name."""
+    by_method = target_table(run) if len(run.timeline) else pd.DataFrame()
+    if by_method.empty:
+        return []
+    by_site = site_target_table(run)
+    lines = ["", "Rollout: hospitals that reached their target validation AUC.", ""]
+    lines += markdown(by_method)
+    few = by_site["site"].nunique() <= MOST_PANELS
+    return [*lines, "", *markdown(by_site)] if few else lines
 
 
 def write_summary(run: Run, figures: Iterable[Path] | None = None) -> Path:
@@ -72,12 +87,21 @@ def write_summary(run: Run, figures: Iterable[Path] | None = None) -> Path:
     """
     if figures is None:
         figures = save_all(run, run.folder / "plots")
+    of_rollout, others = _parted(figures)
     title = escape(run.study.common.name)
     page = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{_CSS}</style></head><body>\n<h1>{title}</h1>\n"
-        + "\n".join([_facts(run), *_tables(run), *_figures(figures), _environment(run)])
+        + "\n".join(
+            [
+                _facts(run),
+                *_tables(run),
+                *_rollout(run, of_rollout),
+                *_figures(others),
+                _environment(run),
+            ]
+        )
         + "\n</body></html>\n"
     )
     path = run.folder / "summary.html"
@@ -128,14 +152,32 @@ def _tables(run: Run) -> Iterable[str]:
     yield _section("Cost", cost_table(run), "MB: 10⁶ bytes of tensors, all rounds of one seed")
 
 
-def _section(title: str, table: pd.DataFrame, note: str, *, most: int | None = None) -> str:
+def _parted(figures: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the figures of the rollout, and the others."""
+    paths = list(figures)
+    of_rollout = [path for path in paths if path.stem.startswith("rollout")]
+    return of_rollout, [path for path in paths if path not in of_rollout]
+
+
+def _rollout(run: Run, figures: Iterable[Path]) -> Iterable[str]:
+    if run.timeline.empty:
+        return
+    yield '<h2>Rollout</h2>\n<p class="note">all hours, weeks and dates are virtual</p>'
+    yield from (_figure(path) for path in figures)
+    for title, table, note in sections(run):
+        yield _section(title, table, note, most=MOST_ROWS, level=3)
+
+
+def _section(
+    title: str, table: pd.DataFrame, note: str, *, most: int | None = None, level: int = 2
+) -> str:
     """Return a titled table, folded if it has more rows than ``most``; nothing if it is empty."""
     if table.empty:
         return ""
     body = _html(table)
     if most is not None and len(table) > most:
         body = f"<details><summary>{len(table)} rows</summary>{body}</details>"
-    return f'<h2>{title}</h2>\n<p class="note">{escape(note)}</p>\n{body}'
+    return f'<h{level}>{title}</h{level}>\n<p class="note">{escape(note)}</p>\n{body}'
 
 
 def _html(table: pd.DataFrame) -> str:

@@ -18,6 +18,9 @@ from federated.plots.gallery import save_all
 from federated.plots.memory import memory_occupancy
 from federated.plots.numbers import NothingToDrawError
 from federated.plots.roc import roc
+from federated.plots.rollout import rollout
+from federated.plots.rollout_cost import rollout_cost
+from federated.plots.rollout_lines import rollout_benefit, rollout_convergence
 from federated.plots.style import DOUBLE, SINGLE, save
 
 __all__ = [
@@ -31,6 +34,10 @@ __all__ = [
     "memory_occupancy",
     "methods_side_by_side",
     "roc",
+    "rollout",
+    "rollout_benefit",
+    "rollout_convergence",
+    "rollout_cost",
     "save",
     "save_all",
     "training_loss",

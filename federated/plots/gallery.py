@@ -17,6 +17,9 @@ from federated.plots.drift import bn_drift
 from federated.plots.memory import memory_occupancy
 from federated.plots.numbers import NothingToDrawError
 from federated.plots.roc import roc
+from federated.plots.rollout import rollout
+from federated.plots.rollout_cost import rollout_cost
+from federated.plots.rollout_lines import rollout_benefit, rollout_convergence
 from federated.plots.style import save
 from federated.results import Run
 
@@ -30,6 +33,13 @@ CAPTIONS = {
     "hospital alone.",
     "roc": "ROC on test images of the kept models, site by site; every seed a curve.",
     "training-loss": "Cross-entropy on training images, contrastive and proximal terms left out.",
+    "rollout": "Who took part when. Bars: computing and transfer; where a bar would be too narrow "
+    "to see, a tick a round.",
+    "rollout-convergence": "Validation AUC over virtual time. Dotted: the hospital joins; ticks at "
+    "the lower edge: others do.",
+    "rollout-benefit": "Validation AUC together minus alone over virtual time; alone: its latest "
+    "evaluation up to then. Above zero it pays to take part.",
+    "rollout-cost": "Test AUC of the kept models over alone, against what it cost.",
     "memory": "The sites' contrastive memories when each round's training ended.",
 }
 DRIFT_CAPTION = (
@@ -47,6 +57,11 @@ def drawings(run: Run) -> Iterator[tuple[str, Callable[[], Figure]]]:
     yield "roc", partial(roc, run)
     yield "training-loss", partial(training_loss, run)
     yield "memory", partial(memory_occupancy, run)
+    if not run.timeline.empty:
+        yield "rollout", partial(rollout, run)
+        yield "rollout-convergence", partial(rollout_convergence, run)
+        yield "rollout-benefit", partial(rollout_benefit, run)
+        yield "rollout-cost", partial(rollout_cost, run)
     for method in run.study.common.methods:
         yield f"bn-drift-{method}", partial(bn_drift, run, method, run.study.common.seeds[0])
 

@@ -1,0 +1,79 @@
+"""The axis of virtual time: weeks or dates, and who joined when."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from federated.plots.numbers import NothingToDrawError
+from federated.results import Run
+from federated.rollout.history import hospitals
+from federated.rollout.scenario import HOURS_PER_WEEK, Hospital, date_of
+
+JOIN = "#555555"
+
+
+def needs_timeline(run: Run) -> None:
+    """Do nothing if the run is a rollout.
+
+    Raises:
+        NothingToDrawError: it is none.
+    """
+    if run.timeline.empty:
+        raise NothingToDrawError(f"{run.folder} has no timeline: it is no rollout.")
+
+
+def joined(run: Run) -> dict[str, Hospital]:
+    """Return the hospitals that go live before the run ends, by name."""
+    end = run.timeline["end"].max() / HOURS_PER_WEEK
+    return {name: hospital for name, hospital in hospitals(run).items() if hospital.go_live <= end}
+
+
+def weeks_axis(run: Run, axes: Sequence[Axes], *, ticks: int = 5) -> None:
+    """Label the x axes of the lowest panels in weeks, or as dates if week 0 has one."""
+    rollout = run.study.common.rollout
+    for ax in axes:
+        # A date is wide.
+        ax.xaxis.set_major_locator(
+            MaxNLocator(nbins=ticks // 2 + 1 if rollout.start else ticks, integer=True)
+        )
+        if rollout.start:
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda week, _: date_of(week, rollout)))
+        if ax.xaxis.get_tick_params()["labelbottom"]:
+            ax.set_xlabel("date" if rollout.start else "week")
+
+
+def by_week(frame: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Return ``value`` of one line as weeks x seeds; a round's week is the mean over the rest.
+
+    Args:
+        frame: Columns round, seed, hours and ``value``, one row per round and seed.
+        value: The column drawn; a missed round leaves a gap.
+    """
+    table = frame.pivot(index="round", columns="seed", values=value)
+    weeks = frame.groupby("round")["hours"].mean() / HOURS_PER_WEEK
+    every = range(int(table.index.min()), int(table.index.max()) + 1)
+    # A gap has no hour of its own; anywhere between its neighbours will do.
+    return table.reindex(every).set_axis(weeks.reindex(every).interpolate())
+
+
+def mark_joins(ax: Axes, hospitals: Mapping[str, Hospital], own: str = "") -> None:
+    """Mark every hospital's go-live with a tick at the lower edge, and ``own`` with a line."""
+    first = min((h.go_live for h in hospitals.values()), default=0.0)
+    weeks = [h.go_live for name, h in hospitals.items() if h.go_live > first and name != own]
+    across = ax.get_xaxis_transform()
+    ax.vlines(weeks, 0, 0.05, color=JOIN, linewidth=0.7, transform=across, zorder=3)
+    if own in hospitals and hospitals[own].go_live > first:
+        ax.axvline(hospitals[own].go_live, color=JOIN, linewidth=0.8, linestyle=(0, (1, 1.5)))
+
+
+def join_handles(hospitals: Mapping[str, Hospital], *, own: bool) -> list[Line2D]:
+    """Return a legend's entries for ``mark_joins``; none if all were there from the start."""
+    if len({hospital.go_live for hospital in hospitals.values()}) < 2:
+        return []
+    tick = Line2D([], [], ls="", marker="|", ms=6, mew=0.7, color=JOIN)
+    tick.set_label("another hospital joins" if own else "a hospital joins")
+    line = Line2D([], [], color=JOIN, lw=0.8, ls=(0, (1, 1.5)), label="this hospital joins")
+    return [line, tick] if own else [tick]
