@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from federated.rollout.clock import EVALUATION_SHARE, Trip, trip
-from federated.rollout.policy import Flight, discount, needs_every_update, select
+from federated.rollout.policy import Flight, discount, handed_in, needs_every_update, select
 from federated.rollout.scenario import FEWEST_IMAGES, HOURS_PER_WEEK
 from federated.settings import Config
 from federated.wire import Order
@@ -66,7 +66,12 @@ def plan_round(cell: Cell, standing: Standing, round: int) -> Plan:
     present = [name for name, reason in why.items() if not reason]
     # A site that shares nothing waits for nobody: it begins when it is done with what it was at.
     alone = not cell.boundary.shared
-    idle = [name for name in present if alone or standing.arrival.get(name, 0.0) <= start]
+    busy = set() if alone else handed_in(rollout, standing.flights)
+    idle = [
+        name
+        for name in present
+        if alone or (standing.arrival.get(name, 0.0) <= start and name not in busy)
+    ]
     phases = {name: phase(cell, standing, name, round, start / HOURS_PER_WEEK) for name in idle}
     full = [name for name in idle if phases[name] == "full"]
     return Plan(

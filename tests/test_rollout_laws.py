@@ -155,6 +155,16 @@ def test_a_late_update_is_dropped_or_counts_in_the_next_round(run_tiny: RunTiny)
     assert not equal(weights(dropped), weights(later))
 
 
+def test_a_buffer_smaller_than_the_federation_starves_nobody(run_tiny: RunTiny) -> None:
+    policy = {"rollout.policy": "fedbuff", "rollout.buffer": 1, "rounds": 9}
+    run = run_tiny(**UNEVEN, **policy)
+    rows = pd.read_csv(run.folder / "timeline.csv")
+    waiting = rows[rows["activity"] == "waiting"].groupby("round").size()
+    assert waiting.max() <= len(SITES) - 1
+    for activity in ("used", "evaluate"):
+        assert set(rows.loc[rows["activity"] == activity, "site"]) == set(SITES)
+
+
 def test_alone_nobody_waits(run_tiny: RunTiny) -> None:
     rows = pd.read_csv(
         run_tiny(methods="local", rollout__rounds_per_week=1000, **UNEVEN).folder / "timeline.csv"

@@ -63,6 +63,20 @@ def select(rollout: Rollout, present: Sequence[str], round: int) -> list[str]:
     return sorted(lots[:wanted])
 
 
+def handed_in(rollout: Rollout, flights: Sequence[Flight]) -> set[str]:
+    """Return the hospitals that are not asked again until their last update has been used.
+
+    With ``fedbuff`` and ``fedasync``: else more updates could come in than rounds use up, and the
+    server would work through older and older ones.
+    """
+    return {flight.site for flight in flights} if is_asynchronous(rollout) else set()
+
+
+def is_asynchronous(rollout: Rollout) -> bool:
+    """Return whether rounds end without waiting for all, and no update is ever late."""
+    return rollout.policy in ("fedbuff", "fedasync")
+
+
 def settle(rollout: Rollout, flights: Sequence[Flight], start: float) -> Settled:
     """Return which updates make the round that began at ``start``.
 
@@ -73,7 +87,6 @@ def settle(rollout: Rollout, flights: Sequence[Flight], start: float) -> Settled
     """
     queue = sorted(flights, key=lambda flight: (flight.arrival, flight.site))
     limit = start + rollout.deadline_hours if rollout.policy == "deadline" else float("inf")
-    asynchronous = rollout.policy in ("fedbuff", "fedasync")
     most = {"fedbuff": rollout.buffer, "fedasync": 1}.get(rollout.policy, rollout.select)
     in_time = [flight for flight in queue if flight.arrival <= limit]
     used = in_time[:most] if most else in_time
@@ -81,7 +94,7 @@ def settle(rollout: Rollout, flights: Sequence[Flight], start: float) -> Settled
     filled = most and len(used) == most
     last = max([start, *(flight.arrival for flight in used)])
     end = limit if len(in_time) < len(queue) and not filled else last
-    keep = asynchronous or rollout.late == "next-round"
+    keep = is_asynchronous(rollout) or rollout.late == "next-round"
     return Settled(
         used=tuple(sorted(used, key=lambda flight: flight.site)),
         waiting=tuple(rest) if keep else (),
