@@ -123,7 +123,10 @@ class Run:
         chosen = self.wide(split, model)
         rounds = self.metrics.query("metric == 'kept_round'")[["method", "seed", "site", "value"]]
         rounds = rounds.rename(columns={"value": "kept_round"}).astype({"kept_round": int})
-        return chosen.drop(columns=["round", "kept_round"], errors="ignore").merge(rounds)
+        chosen = chosen.drop(columns=["round", "kept_round"], errors="ignore").merge(rounds)
+        # A hospital that leaves early tells of its model early; here sites are in name order.
+        cells = chosen.groupby(["method", "seed"], sort=False).ngroup()
+        return chosen.iloc[chosen.assign(cell=cells).sort_values(["cell", "site"]).index]
 
     def predictions(self, site: str, method: str, seed: int, which: str = "kept") -> pd.DataFrame:
         """Return a site's predictions: split, image, label, probability.

@@ -40,8 +40,12 @@ def values(run: Run, metric: str, split: str, model: str = "current") -> pd.Data
 
 
 def names(frame: pd.DataFrame, column: str) -> list[str]:
-    """Return the methods or sites of a frame in the run's order."""
-    return [str(name) for name in frame[column].unique()]
+    """Return the methods of a frame in the run's order, or its sites in name order.
+
+    Sites do not report in the order of their names where some join or leave before others.
+    """
+    found = [str(name) for name in frame[column].unique()]
+    return sorted(found) if column == "site" else found
 
 
 def lower_is_worse(metric: str) -> bool:
