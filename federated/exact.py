@@ -67,11 +67,15 @@ class ExactSum:
 
 
 class Accumulator:
-    """Adds sites up in place, with no memory but one sum's. Empty until the first is included."""
+    """Adds sites up in place, with no memory but one sum's.
+
+    Attributes:
+        weight: The sum of the weights so far; 0 as long as nothing was added.
+    """
 
     def __init__(self) -> None:
         self._parts: dict[str, tuple[Int64, Int64]] = {}
-        self._weight = 0
+        self.weight = 0
         self._offsets = 0  # how many times ROUNDER_BITS is in every element
 
     def include(self, tensors: Tensors, weight: int) -> None:
@@ -92,7 +96,7 @@ class Accumulator:
             high, low = self._part(name, tensor.shape)
             add = _add_quickly if largest[name] < QUICK_LIMIT else _add_slowly
             add(high.reshape(-1), low.reshape(-1), tensor.reshape(-1), weight)
-        self._weight += weight
+        self.weight += weight
         self._offsets += 1
 
     def absorb(self, other: ExactSum) -> None:
@@ -101,7 +105,7 @@ class Accumulator:
             mine = self._part(name, high.shape)
             np.add(mine[0], high, out=mine[0])
             np.add(mine[1], low, out=mine[1])
-        self._weight += other.weight
+        self.weight += other.weight
 
     def total(self) -> ExactSum:
         """Return what has been added up, and begin again at nothing."""
@@ -109,8 +113,8 @@ class Accumulator:
             for integers in part:
                 # int64 wraps around at both ends, so that taking the offsets off at last is exact.
                 np.subtract(integers, _wrapped(self._offsets), out=integers)
-        total = ExactSum(self._parts, self._weight)
-        self._parts, self._weight, self._offsets = {}, 0, 0
+        total = ExactSum(self._parts, self.weight)
+        self._parts, self.weight, self._offsets = {}, 0, 0
         return total
 
     def _part(self, name: str, shape: tuple[int, ...]) -> tuple[Int64, Int64]:
@@ -123,7 +127,7 @@ def _largest(tensor: npt.NDArray[np.generic]) -> float:
     """Return the largest absolute value, NaN if there is one; 0 without elements."""
     if not tensor.size:
         return 0.0
-    low, high = float(tensor.min()), float(tensor.max())  # type: ignore[arg-type]
+    low, high = float(tensor.min()), float(tensor.max())
     return max(-low, high) if low == low else low
 
 

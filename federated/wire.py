@@ -137,4 +137,9 @@ def unpack_release(content: RecordDict, boundary: Boundary) -> Arrays:
 
 def payload_bytes(content: RecordDict) -> int:
     """Return the bytes of the tensors in a message, as serialised."""
-    return sum(len(a.data) for record in content.array_records.values() for a in record.values())
+    return sum(map(record_bytes, content.array_records.values()))
+
+
+def record_bytes(record: ArrayRecord) -> int:
+    """Return the bytes of the tensors in a record, as serialised."""
+    return sum(len(array.data) for array in record.values())
