@@ -19,11 +19,15 @@ LOW_BITS = 72
 LIMIT = 2.0**38
 """Largest absolute value of a summand; 2^39 / 2^-24 = 2^63 is where int64 ends."""
 
-ROUNDER = 1.5 * 2.0**52
-"""Adding it rounds a float64 below 2^51 to the nearest integer, as rint does, and leaves that
-integer, offset by the constant ``ROUNDER_BITS``, in the sum's own bits: no cast is needed."""
-ROUNDER_BITS = np.float64(ROUNDER).view(np.int64)
+HIGH_ROUNDER = 1.5 * 2.0 ** (52 - HIGH_BITS)
+LOW_ROUNDER = 1.5 * 2.0 ** (52 - LOW_BITS)
+"""Adding one of them rounds a small float64 to that many bits after the point, as rint would, and
+leaves how many units it has in the last bits of the sum: read as int64 these are the rounder's own
+bits plus the wanted integer, and no cast is needed."""
+HIGH_OFFSET = int(np.float64(HIGH_ROUNDER).view(np.int64))
+LOW_OFFSET = int(np.float64(LOW_ROUNDER).view(np.int64))
 QUICK_LIMIT = 2.0 ** (51 - HIGH_BITS)
+"""Up to here the sum with ``HIGH_ROUNDER`` keeps its exponent."""
 BLOCK = 2**15
 """Elements at a time: two buffers of 256 KB stay in a core's own cache."""
 
@@ -76,7 +80,7 @@ class Accumulator:
     def __init__(self) -> None:
         self._parts: dict[str, tuple[Int64, Int64]] = {}
         self.weight = 0
-        self._offsets = 0  # how many times ROUNDER_BITS is in every element
+        self._offsets = 0  # how many times the rounders' own bits are in every element
 
     def include(self, tensors: Tensors, weight: int) -> None:
         """Add one site.
@@ -109,10 +113,10 @@ class Accumulator:
 
     def total(self) -> ExactSum:
         """Return what has been added up, and begin again at nothing."""
-        for part in self._parts.values():
-            for integers in part:
-                # int64 wraps around at both ends, so that taking the offsets off at last is exact.
-                np.subtract(integers, _wrapped(self._offsets), out=integers)
+        for high, low in self._parts.values():
+            # int64 wraps around at both ends, so that taking all offsets off at last is exact.
+            np.subtract(high, _wrapped(HIGH_OFFSET * self._offsets), out=high)
+            np.subtract(low, _wrapped(LOW_OFFSET * self._offsets), out=low)
         total = ExactSum(self._parts, self.weight)
         self._parts, self.weight, self._offsets = {}, 0, 0
         return total
@@ -131,32 +135,32 @@ def _largest(tensor: npt.NDArray[np.generic]) -> float:
     return max(-low, high) if low == low else low
 
 
-def _wrapped(count: int) -> np.int64:
-    """Return ``count`` times ROUNDER_BITS modulo 2^64, as int64 has it."""
-    return np.uint64(count * int(ROUNDER_BITS) % 2**64).view(np.int64)
+def _wrapped(integer: int) -> np.int64:
+    """Return an integer modulo 2^64, as int64 has it."""
+    return np.uint64(integer % 2**64).view(np.int64)
 
 
 def _add_quickly(high: Int64, low: Int64, tensor: npt.NDArray[np.generic], weight: int) -> None:
     """Add ``tensor`` x ``weight``, below ``QUICK_LIMIT``, block by block; all arrays are flat."""
-    scaled, rounded = np.empty((2, min(BLOCK, tensor.size)))
+    product, rounded = np.empty((2, min(BLOCK, tensor.size)))
     bits = rounded.view(np.int64)
     for start in range(0, tensor.size, BLOCK):
         here = slice(start, start + BLOCK)
-        x, t, i = (array[: high[here].size] for array in (scaled, rounded, bits))
-        np.multiply(tensor[here], weight * 2.0**HIGH_BITS, out=x, dtype=np.float64)
-        np.add(x, ROUNDER, out=t)
-        np.add(high[here], i, out=high[here])
-        np.subtract(t, ROUNDER, out=t)
+        size = tensor[here].size
+        x, t, units = product[:size], rounded[:size], bits[:size]
+        np.multiply(tensor[here], float(weight), out=x, dtype=np.float64)
+        np.add(x, HIGH_ROUNDER, out=t)
+        high[here] += units
+        np.subtract(t, HIGH_ROUNDER, out=t)
         np.subtract(x, t, out=x)
-        np.multiply(x, 2.0 ** (LOW_BITS - HIGH_BITS), out=x)
-        np.add(x, ROUNDER, out=t)
-        np.add(low[here], i, out=low[here])
+        np.add(x, LOW_ROUNDER, out=t)
+        low[here] += units
 
 
 def _add_slowly(high: Int64, low: Int64, tensor: npt.NDArray[np.generic], weight: int) -> None:
     """Add ``tensor`` x ``weight``, below ``LIMIT``: the same integers by rounding and casting."""
-    scaled = tensor.astype(np.float64) * weight * 2.0**HIGH_BITS
-    whole = np.rint(scaled)
-    rest = np.rint((scaled - whole) * 2.0 ** (LOW_BITS - HIGH_BITS))
-    high += whole.astype(np.int64) + ROUNDER_BITS
-    low += rest.astype(np.int64) + ROUNDER_BITS
+    product = tensor.astype(np.float64) * weight
+    whole = np.rint(product * 2.0**HIGH_BITS)
+    rest = np.rint((product - whole * 2.0**-HIGH_BITS) * 2.0**LOW_BITS)
+    high += whole.astype(np.int64) + HIGH_OFFSET
+    low += rest.astype(np.int64) + LOW_OFFSET
