@@ -21,7 +21,7 @@ from federated.engine.pool import Batch, Hired, Pool
 from federated.engine.worker import CRASH, Done
 from federated.exact import ExactSum
 
-BATCH_SECONDS = 0.1
+BATCH_SECONDS = 0.25
 """How long a batch of quick sites should take: many times what it costs to send one."""
 HAND_OVER_SECONDS = 2.0
 """How much quick work a worker's death may cost, beside the batch that it was at."""
