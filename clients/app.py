@@ -9,7 +9,9 @@ be given there too.
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
@@ -17,7 +19,7 @@ from flwr.clientapp import ClientApp
 from clients import finish, pooled, work
 from clients.site import Site, open_site, vault_folder
 from clients.vault import Vault, log_failure
-from federated.config import Study, parse, parse_run_config
+from federated.config import Study, flatten, parse, parse_run_config
 from federated.data import site_names
 from federated.fingerprint import code_digest
 from federated.training import DivergedError
@@ -39,8 +41,14 @@ class OtherCodeError(Exception):
 
 def study_of(context: Context) -> Study:
     """Return the run as this node sees it: the run-config, then the node's own settings."""
-    own = {k: v for k, v in context.node_config.items() if k not in NODE_KEYS}
-    return parse({**parse_run_config(context.run_config), **own})
+    own = tuple((k, v) for k, v in context.node_config.items() if k not in NODE_KEYS)
+    return _parsed(tuple(flatten(context.run_config).items()), own)
+
+
+@lru_cache(maxsize=4)
+def _parsed(run_config: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...]) -> Study:
+    """Return the study; the same at every message and, on one machine, at every site."""
+    return parse({**parse_run_config(dict(run_config)), **dict(own)})
 
 
 NODE_KEYS = ("site", "vault", "partition-id", "num-partitions")

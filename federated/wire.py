@@ -4,7 +4,10 @@ The only place that knows how Consilium's values become Flower records.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from io import BytesIO
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -67,16 +70,27 @@ class BadReplyError(Exception):
 
 def pack_order(order: Order, shared: ArrayRecord | None) -> RecordDict:
     """Return the content of a message to a site."""
-    content = RecordDict({"order": ConfigRecord(asdict(order))})
+    record = _order_record(replace(order, site="")).copy()
+    record["site"] = order.site
+    content = RecordDict({"order": record})
     if shared is not None:
         content["shared"] = shared
     return content
 
 
+@lru_cache(maxsize=16)
+def _order_record(order: Order) -> ConfigRecord:
+    """Return the record of orders that are alike: Flower checks each value that is put in."""
+    return ConfigRecord(dict(vars(order)))
+
+
 def unpack_order(message: Message) -> Order:
     """Return the order in a message to a site."""
-    record = message.content.config_records["order"]
-    return Order(**{field.name: record[field.name] for field in fields(Order)})  # type: ignore[arg-type]
+    record = dict(message.content["order"].items())
+    return Order(**{name: record[name] for name in ORDER_FIELDS})  # type: ignore[arg-type]
+
+
+ORDER_FIELDS = tuple(field.name for field in fields(Order))
 
 
 def pack_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> ArrayRecord:
@@ -86,7 +100,32 @@ def pack_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> ArrayRecord:
 
 def unpack_tensors(record: ArrayRecord) -> dict[str, Tensor]:
     """Return the tensors of a record, writable copies."""
-    return {name: torch.from_numpy(array.numpy().copy()) for name, array in record.items()}
+    return {name: torch.from_numpy(unpack_array(a).copy()) for name, a in record.items()}
+
+
+def unpack_array(array: Array) -> npt.NDArray[np.generic]:
+    """Return a read-only view of an array's bytes; Flower's own ``numpy`` copies and parses them.
+
+    Raises:
+        ValueError: they are not an array of numbers.
+    """
+    if array.data[:8] != NPY_1_0:
+        return array.numpy()
+    start = 10 + int.from_bytes(array.data[8:10], "little")
+    shape, order, dtype = _npy_header(array.data[8:start])
+    if dtype.hasobject:
+        raise ValueError("an array of objects, not of numbers")
+    return np.ndarray(shape, dtype, buffer=array.data, offset=start, order=order)
+
+
+NPY_1_0 = np.lib.format.magic(1, 0)
+
+
+@lru_cache(maxsize=4096)
+def _npy_header(header: bytes) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype[np.generic]]:
+    """Return shape, order and dtype in the header of a ``.npy``, which begins with its length."""
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(BytesIO(header))
+    return shape, "F" if fortran else "C", dtype
 
 
 def pack_reply(message: Message, released: Release | None, reports: Iterable[Report]) -> Message:
@@ -104,11 +143,12 @@ def pack_reply(message: Message, released: Release | None, reports: Iterable[Rep
 def unpack_reports(content: RecordDict) -> list[Report]:
     """Return the reports in a reply."""
     reports = []
-    for key, record in content.metric_records.items():
-        _, site, split, model = key.split("/")
-        numbers = {name: float(value) for name, value in record.items()}  # type: ignore[arg-type]
-        count = int(numbers.pop("num_examples"))
-        reports.append(Report(site, split, model, count, numbers))
+    for key, record in content.items():
+        if isinstance(record, MetricRecord):
+            _, site, split, model = key.split("/")
+            numbers = {name: float(value) for name, value in record.items()}  # type: ignore[arg-type]
+            count = int(numbers.pop("num_examples"))
+            reports.append(Report(site, split, model, count, numbers))
     return reports
 
 
@@ -118,12 +158,16 @@ def unpack_release(content: RecordDict, boundary: Boundary) -> Arrays:
     Raises:
         BadReplyError: names, shapes or dtypes differ from the boundary, or a value is not finite.
     """
-    record = content.array_records.get("shared", ArrayRecord())
-    if set(record) != set(boundary.shared_names):
+    record = content.get("shared")
+    found = dict(record.items()) if isinstance(record, ArrayRecord) else {}
+    if set(found) != set(boundary.shared_names):
         raise BadReplyError("it sent other tensors than the boundary admits")
     arrays = {}
     for spec in boundary.shared:
-        array = record[spec.name].numpy()
+        try:
+            array = unpack_array(found[spec.name])
+        except (ValueError, TypeError) as error:
+            raise BadReplyError(f"its {spec.name} cannot be read") from error
         if array.shape != spec.shape or str(array.dtype) != spec.dtype:
             raise BadReplyError(f"its {spec.name} has another shape or dtype than the boundary's")
         if not np.isfinite(array).all():
@@ -134,4 +178,9 @@ def unpack_release(content: RecordDict, boundary: Boundary) -> Arrays:
 
 def payload_bytes(content: RecordDict) -> int:
     """Return the bytes of the tensors in a message, as serialised."""
-    return sum(len(a.data) for record in content.array_records.values() for a in record.values())
+    return sum(record_bytes(r) for r in content.values() if isinstance(r, ArrayRecord))
+
+
+def record_bytes(record: ArrayRecord) -> int:
+    """Return the bytes of the tensors in a record, as serialised."""
+    return sum(len(array.data) for array in record.values())

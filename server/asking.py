@@ -1,28 +1,23 @@
 """Orders to the sites of a cell, and what of their answers may be used."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from flwr.app import ArrayRecord, Message
 from flwr.serverapp import Grid
 
+from federated.answers import Answer, Question, Results, Tally, silence
+from federated.engine.grid import LocalGrid
 from federated.errors import UserError
 from federated.exact import ExactSum
 from federated.fingerprint import code_digest
 from federated.rollout.scenario import Scenario
 from federated.settings import Config
 from federated.sharing import Boundary
-from federated.wire import (
-    BadReplyError,
-    Order,
-    Report,
-    pack_order,
-    payload_bytes,
-    unpack_release,
-    unpack_reports,
-)
+from federated.wire import Order, Report
 from server.record import Record
 from server.rules import Arrays
 
@@ -72,31 +67,16 @@ class Cell:
 
     def order(self, site: str, round: int, **facts: Any) -> Order:
         """Return an order to ``site`` for a round; ``facts`` are further fields of ``Order``."""
-        folder = str(self.record.folder.absolute())
-        everyone = ",".join(self.nodes)
-        return Order(self.method, self.seed, round, site, everyone, folder, code_digest(), **facts)
+        return Order(self.method, self.seed, round, site, *self._alike, **facts)
+
+    @cached_property
+    def _alike(self) -> tuple[str, str, str]:
+        """What every order says: one text of ten thousand names, not ten thousand of them."""
+        return ",".join(self.nodes), str(self.record.folder.absolute()), code_digest()
 
     def fewest(self, addressed: int) -> int:
         """Return the fewest good answers that will do when so many sites are addressed."""
         return min(self.config.server.min_sites or addressed // 2 + 1, addressed)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A good reply of one node: its reports, its release if it trained, and bytes both ways.
-
-    ``arrays`` is empty if the release was added to ``Answers.total``.
-    """
-
-    reports: list[Report]
-    arrays: Arrays
-    bytes_down: int
-    bytes_up: int
-
-    @property
-    def num_examples(self) -> int:
-        """How many training images stand behind it."""
-        return sum(r.num_examples for r in self.reports if r.split == "train")
 
 
 @dataclass(frozen=True)
@@ -144,36 +124,25 @@ def ask(
     if not orders:
         return Answers({})
     round = orders[0].round
-    messages = {
-        order.site: Message(
-            pack_order(order, shared), cell.nodes[order.site], action, group_id=order.site
-        )
-        for order in orders
-    }
-    replies = by_group(cell.grid, messages.values(), cell.config.engine.timeout)
+    by_examples = cell.config.server.weighting == "examples"
+    question = Question(action, shared, cell.boundary, summed, by_examples)
+    found = results(cell, question, orders)
     answers: dict[str, Answer] = {}
     failures: dict[str, str] = {}
-    total: ExactSum | None = None
-    for site, message in messages.items():
-        try:
-            answer = read(cell, action, message, replies.get(site))
-            if summed:
-                by_examples = cell.config.server.weighting == "examples"
-                part = ExactSum.of(answer.arrays, answer.num_examples if by_examples else 1)
-                total = part if total is None else total + part
-                answer = replace(answer, arrays={})
-            answers[site] = answer
-        except BadReplyError as error:
-            failures[site] = str(error)
-            cell.record.emit(
-                "site-failed",
-                method=cell.method,
-                seed=cell.seed,
-                round=round,
-                site=site,
-                action=action,
-                reason=str(error),
-            )
+    for order, result in zip(orders, found.by_order, strict=True):
+        if isinstance(result, Answer):
+            answers[order.site] = result
+            continue
+        failures[order.site] = result.reason
+        cell.record.emit(
+            "site-failed",
+            method=cell.method,
+            seed=cell.seed,
+            round=round,
+            site=order.site,
+            action=action,
+            reason=result.reason,
+        )
     if len(answers) < cell.fewest(len(orders)):
         told = "; ".join(f"{site}: {why}" for site, why in failures.items())
         raise RunStoppedError(
@@ -183,7 +152,25 @@ def ask(
             f"own log is sites/SITE/site.log. Mend it and go on: "
             f"consilium resume {cell.record.folder}"
         )
-    return Answers(answers, total)
+    return Answers(answers, found.total)
+
+
+def results(cell: Cell, question: Question, orders: Sequence[Order]) -> Results:
+    """Put a question on any grid; one of our own checks and adds up where the sites run."""
+    addressed = [(cell.nodes[order.site], order) for order in orders]
+    timeout = cell.config.engine.timeout
+    if isinstance(cell.grid, LocalGrid):
+        return cell.grid.send_and_sum(question, addressed, timeout)
+    messages = [question.message(node, order) for node, order in addressed]
+    replies = by_group(cell.grid, messages, timeout)
+    tally = Tally(question)
+    for message in messages:
+        reply = replies.get(message.metadata.group_id)
+        if reply is None:
+            tally.results.append(silence(timeout))
+        else:
+            tally.take(message, reply)
+    return Results(tally.results, tally.total())
 
 
 def by_group(grid: Grid, messages: Iterable[Message], timeout: float) -> dict[str, Message]:
@@ -193,22 +180,3 @@ def by_group(grid: Grid, messages: Iterable[Message], timeout: float) -> dict[st
     """
     replies = grid.send_and_receive(messages, timeout=timeout)
     return {reply.metadata.group_id: reply for reply in replies}
-
-
-def read(cell: Cell, action: str, sent: Message, reply: Message | None) -> Answer:
-    """Return what a reply says, checked.
-
-    Raises:
-        BadReplyError: there is no reply, it is an error, or it must not be aggregated.
-    """
-    if reply is None:
-        raise BadReplyError(f"no answer within {cell.config.engine.timeout:g} s")
-    if reply.has_error():
-        raise BadReplyError(reply.error.reason or f"error {reply.error.code}")
-    arrays: Arrays = {}
-    if action == "train":
-        arrays = unpack_release(reply.content, cell.boundary)
-    reports = unpack_reports(reply.content)
-    if action == "train" and not all(r.num_examples > 0 for r in reports):
-        raise BadReplyError("it trained on no image")
-    return Answer(reports, arrays, payload_bytes(sent.content), payload_bytes(reply.content))

@@ -107,6 +107,7 @@ def test_a_worker_that_dies_is_replaced_and_its_site_tried_again(tmp_path: Path)
         gpus=0,
         address="",
         retries=1,
+        patience=60,
         listener=lambda event: events.append(event["kind"]),
     )
     try:

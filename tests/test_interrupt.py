@@ -81,7 +81,8 @@ def test_interrupted_run_goes_on(tiny, kind: str, tmp_path: Path) -> None:
     )
     events = Path(given["folder"]) / "events.jsonl"
     assert wait_for(lambda: events.exists() and "round-ended" in events.read_text(), 120)
-    process.send_signal(signal.SIGINT)
+    # To the whole group, as a terminal does it: workers must not each answer in their own way.
+    os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"consilium resume {given['folder']}" in err and "Traceback" not in err

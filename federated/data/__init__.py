@@ -5,14 +5,15 @@ one hospital from it. PyTorch is not needed.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from federated.data import entry, images
 from federated.data.hospitals import hospitals, plan_of
-from federated.data.plans import Plan
+from federated.data.plans import Hospital, Plan
 from federated.data.site import SPLITS, SiteData, Split
 from federated.errors import UserError, did_you_mean
 from federated.settings import Config
@@ -60,7 +61,17 @@ def site_names(config: Config) -> tuple[str, ...]:
     Raises:
         UserError: there is none, or two have the same name.
     """
-    return tuple(hospitals(config))
+    return tuple(_known(config))
+
+
+def _known(config: Config) -> Mapping[str, Hospital]:
+    """Return the hospitals; those that no file decides on are listed once for all messages."""
+    data = config.data
+    of_files = data.covid_ct or data.sars_cov_2 or data.manifest or data.folder
+    return hospitals(config) if of_files else _synthetic(config)
+
+
+_synthetic = lru_cache(maxsize=4)(hospitals)
 
 
 def load_site(config: Config, site: str) -> SiteData:
@@ -69,14 +80,14 @@ def load_site(config: Config, site: str) -> SiteData:
     Raises:
         UserError: no such hospital, or its images are unusable.
     """
-    known = hospitals(config)
+    known = _known(config)
     if site not in known:
         raise UserError(
             f"there is no site '{site}' among {len(known)}{did_you_mean(site, known)}; the config "
             "sets which there are"
         )
     folder = plan_of(config, known[site]).publish(lambda done, total: None)
-    return entry.site_data(entry.read(folder), site)
+    return entry.load_training(folder, site)
 
 
 def prepare(config: Config, report: Report | None = None) -> tuple[SiteSummary, ...]:

@@ -5,10 +5,13 @@ each; ``facts.parquet`` and ``thumbnails.npy`` hold what ``consilium data check`
 it; ``skipped.json`` has a sentence for each unusable file that was left out.
 """
 
+import itertools
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +24,7 @@ from federated.errors import UserError
 
 IMAGES, THUMBNAILS = "images.npy", "thumbnails.npy"
 MANIFEST, FACTS, SKIPPED = "manifest.parquet", "facts.parquet", "skipped.json"
+TRAINING = "training.json"
 FACT_COLUMNS = ("patient", "hospital", "format", "mode", "colour", "odd")
 
 
@@ -50,6 +54,7 @@ def write(folder: Path, entry: Entry) -> None:
     manifest.write_manifest(rows, folder / MANIFEST)
     rows[list(FACT_COLUMNS)].to_parquet(folder / FACTS, index=False)
     (folder / SKIPPED).write_text(json.dumps(entry.skipped), encoding="utf-8")
+    (folder / TRAINING).write_text(json.dumps(_training(rows)), encoding="utf-8")
 
 
 def _write_array(path: Path, values: Grey, order: npt.NDArray[np.int64], block: int = 1024) -> None:
@@ -105,13 +110,43 @@ def _damaged(folder: Path) -> UserError:
     return UserError(f"{folder}: the cache entry is damaged; delete this folder")
 
 
+def _training(rows: pd.DataFrame) -> dict[str, list[Any]]:
+    """Return what training needs of rows that are ordered by split."""
+    counts = [int((rows["split"] == name).sum()) for name in SPLITS]
+    return {
+        "ends": [0, *np.cumsum(counts).tolist()],
+        "labels": rows["label"].astype(int).tolist(),
+        "ids": rows["path"].tolist(),
+    }
+
+
 def site_data(entry: Entry, site: str) -> SiteData:
     """Return what training sees of an entry."""
-    labels = entry.rows["label"].to_numpy(dtype=np.int64)
-    ids = tuple(entry.rows["path"])
-    ends = np.cumsum([0] + [int((entry.rows["split"] == name).sum()) for name in SPLITS])
+    return _site_data(entry.pixels, _training(entry.rows), site)
+
+
+def load_training(folder: Path, site: str) -> SiteData:
+    """Return what training sees of the entry in ``folder``, without reading its tables.
+
+    Raises:
+        UserError: it was damaged after it was written.
+    """
+    try:
+        training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
+        pixels: Grey = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:  # an entry of before there was such a file, or a damaged one
+        return site_data(read(folder), site)
+    except (OSError, ValueError) as error:
+        raise _damaged(folder) from error
+    if not len(pixels) == len(training["labels"]) == len(training["ids"]):
+        raise _damaged(folder)
+    return _site_data(pixels, training, site)
+
+
+def _site_data(pixels: Grey, training: Mapping[str, list[Any]], site: str) -> SiteData:
+    labels, ids = np.array(training["labels"], dtype=np.int64), tuple(training["ids"])
     parts = [
-        Split(entry.pixels[start:end], labels[start:end], ids[start:end])
-        for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
+        Split(pixels[start:end], labels[start:end], ids[start:end])
+        for start, end in itertools.pairwise(training["ends"])
     ]
     return SiteData(site, *parts)

@@ -1,57 +1,31 @@
 """The Ray grid: sites on warm workers, on this machine or on a cluster.
 
-The shared weights go into Ray's object store once for all messages that carry them; workers keep
-the network and the images between messages; a worker that dies is replaced and its site tried
-again on a fresh one. Nothing a site computes depends on which worker it runs on, so any number of
-workers gives the same bits.
+The shared weights go into Ray's object store once for all sites; workers keep the network and the
+images between messages, and add up what their sites release; a worker that dies is replaced and
+its sites tried again on a fresh one. Nothing a site computes depends on which worker it runs on,
+so any number of workers gives the same bits.
 """
 
-import logging
-import os
-import socket
-import sys
-from collections import deque
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import ray
-from flwr.app import ArrayRecord, Context, Error, Message, RecordDict
-from ray.exceptions import RayActorError, RayTaskError
+from flwr.app import Error, Message, RecordDict
 
-from federated.engine.grid import Listener, LocalGrid, Settings, enter_task
-from federated.errors import UserError
+from federated.answers import Question, Refusal, Results
+from federated.engine.cluster import default_workers, start_ray
+from federated.engine.dispatch import Dispatch, Send
+from federated.engine.grid import Listener, LocalGrid, Settings
+from federated.engine.pool import Pool
+from federated.exact import Accumulator
+from federated.wire import Order, payload_bytes, record_bytes
 
-WORKER_LOST = 1004
-CRASHED = 1005
-
-
-class Worker:
-    """A process that hosts one site at a time, any site."""
-
-    def __init__(self, client: str, threads: int) -> None:
-        from importlib import import_module
-
-        import torch
-
-        torch.set_num_threads(threads)
-        enter_task()
-        module, _, name = client.partition(":")
-        self._client = getattr(import_module(module), name)
-
-    def handle(self, message: Message, shared: ArrayRecord | None, context: Context) -> Message:
-        """Handle a message whose weights travel beside it through the object store."""
-        if shared is not None:
-            message.content["shared"] = shared
-        reply: Message = self._client(message, context)
-        return reply
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A message on its way: its place in the order, and how often it has been tried."""
-
-    place: int
-    tries: int
+NOT_ANSWERED = 1004
+BATCH_SITES = 1000
+BATCH_BYTES = 2**25
+"""Most sites of a batch, and most bytes that their replies may have if they are not added up."""
 
 
 class RayGrid(LocalGrid):
@@ -66,7 +40,11 @@ class RayGrid(LocalGrid):
         gpus: GPU share of each.
         address: A running cluster, or empty for one of our own.
         retries: Fresh workers that a site gets when its worker dies.
+        patience: Seconds until the first worker must have started.
         listener: Called with events.
+
+    Raises:
+        UserError: there is no such cluster, or it has no room for a worker.
     """
 
     def __init__(
@@ -80,69 +58,88 @@ class RayGrid(LocalGrid):
         gpus: float,
         address: str,
         retries: int,
+        patience: float,
         listener: Listener | None = None,
     ) -> None:
         super().__init__(run_config, count, listener)
-        self._client, self._threads, self._gpus, self._retries = client, threads, gpus, retries
+        self._retries = retries
+        self._questions = itertools.count()
         start_ray(address)
-        self._count = min(workers or default_workers(threads, gpus), count)
-        self._workers = [self._hire() for _ in range(self._count)]
-
-    def _hire(self) -> Any:
-        actor = ray.remote(num_cpus=self._threads, num_gpus=self._gpus, max_restarts=0)(Worker)
-        return actor.remote(self._client, self._threads)
+        try:
+            number = min(workers or default_workers(threads, gpus), count)
+            options = {"num_cpus": threads, "num_gpus": gpus}
+            self._pool = Pool(number, options, (client, threads, run_config, count), patience)
+        except BaseException:
+            ray.shutdown()
+            raise
 
     def deliver(self, messages: list[Message], timeout: float | None) -> list[Message]:
-        """Spread the messages over the workers, longest queue first come; replies in order."""
+        """Spread the messages over the workers; replies in order."""
         stored: dict[int, Any] = {}
         bare = [strip_shared(message, stored) for message in messages]
-        waiting = deque(Attempt(place, 1) for place in range(len(messages)))
-        idle = list(self._workers)
-        flying: dict[Any, tuple[Any, Attempt]] = {}
-        replies: dict[int, Message] = {}
-        while waiting or flying:
-            while waiting and idle:
-                attempt, worker = waiting.popleft(), idle.pop()
-                message, shared = bare[attempt.place]
-                node = message.metadata.dst_node_id
-                self.tell("site-started", node=node, action=message.metadata.message_type)
-                future = worker.handle.remote(message, shared, self.contexts[node])
-                flying[future] = worker, attempt
-            done, _ = ray.wait(list(flying), num_returns=1, timeout=timeout)
-            if not done:
-                self._dismiss([worker for worker, _ in flying.values()])
-                break
-            worker, attempt = flying.pop(done[0])
-            metadata = messages[attempt.place].metadata
-            try:
-                replies[attempt.place] = ray.get(done[0])
-                idle.append(worker)
-            except RayActorError:
-                self._dismiss([worker])
-                idle.append(self._workers[-1])
-                self.tell("worker-lost", node=metadata.dst_node_id, tries=attempt.tries)
-                if attempt.tries <= self._retries:
-                    waiting.appendleft(Attempt(attempt.place, attempt.tries + 1))
-                else:
-                    reason = f"its worker died {attempt.tries} times"
-                    replies[attempt.place] = refuse(messages[attempt.place], WORKER_LOST, reason)
-            except RayTaskError:
-                idle.append(worker)
-                reason = "it crashed outside its own error handling"
-                replies[attempt.place] = refuse(messages[attempt.place], CRASHED, reason)
-            self.tell("site-ended", node=metadata.dst_node_id, action=metadata.message_type)
-        return [replies[place] for place in sorted(replies)]
 
-    def _dismiss(self, workers: list[Any]) -> None:
-        for worker in workers:
-            self._workers.remove(worker)
-            ray.kill(worker)
-            self._workers.append(self._hire())
+        def send(actor: Any, places: Sequence[int], hand_over: bool) -> Any:
+            return actor.relay.remote([bare[place] for place in places])
+
+        targets = [(m.metadata.dst_node_id, m.metadata.message_type) for m in messages]
+        largest = max((payload_bytes(m.content) for m in messages), default=0)
+        seconds = inf if timeout is None else timeout
+        found = self._dispatch(targets, send, largest, seconds, Accumulator())
+        replies = []
+        for message, result in zip(messages, found, strict=True):
+            if isinstance(result, Refusal):
+                replies.append(Message(Error(NOT_ANSWERED, result.reason), reply_to=message))
+            else:
+                replies.append(result)
+        return replies
+
+    def send_and_sum(
+        self, question: Question, orders: Sequence[tuple[int, Order]], timeout: float
+    ) -> Results:
+        """Have the workers put a question to the sites, and add their partial sums up."""
+        number, stored = next(self._questions), ray.put(question)
+
+        def send(actor: Any, places: Sequence[int], hand_over: bool) -> Any:
+            # In a list, a reference stays one: the worker fetches the question only once.
+            return actor.answer.remote(number, [stored], [orders[p] for p in places], hand_over)
+
+        targets = [(node, question.action) for node, _ in orders]
+        largest = 0
+        if question.shared is not None and not question.summed:
+            largest = record_bytes(question.shared)
+        total = Accumulator()
+        results = self._dispatch(targets, send, largest, timeout, total)
+        return Results(results, total.total() if total.weight else None)
+
+    def _dispatch(
+        self,
+        targets: Sequence[tuple[int, str]],
+        send: Send,
+        largest: int,
+        timeout: float,
+        total: Accumulator,
+    ) -> list[Any]:
+        """Have nodes do actions; ``largest`` is the bytes of a reply that travels by itself."""
+
+        def tell(kind: str, place: int, **facts: Any) -> None:
+            node, action = targets[place]
+            self.tell(kind, node=node, action=action, **facts)
+
+        dispatch = Dispatch(
+            self._pool,
+            len(targets),
+            send,
+            largest=BATCH_SITES if not largest else max(1, BATCH_BYTES // largest),
+            retries=self._retries,
+            timeout=timeout,
+            tell=tell,
+            absorb=total.absorb,
+        )
+        return dispatch.run()
 
     def close(self) -> None:
         """Stop the workers, and Ray if it is ours."""
-        for worker in self._workers:
-            ray.kill(worker)
+        self._pool.close()
         ray.shutdown()
 
 
@@ -162,54 +159,3 @@ def strip_shared(message: Message, stored: dict[int, Any]) -> tuple[Message, Any
         metadata=message.metadata,  # type: ignore[call-overload]
     )
     return bare, stored[id(shared)]
-
-
-def refuse(message: Message, code: int, reason: str) -> Message:
-    """Return an error reply in place of a site that could not answer."""
-    return Message(Error(code, reason), reply_to=message)
-
-
-def default_workers(threads: int, gpus: float) -> int:
-    """Return how many workers fill the cluster's cores, or its GPUs if they are used."""
-    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    by_cpu = int(resources.get("CPU", 1)) // threads
-    if gpus and not resources.get("GPU"):
-        raise UserError(f"engine.gpus = {gpus:g}, but the Ray cluster has no GPU; set it to 0.")
-    by_gpu = int(resources.get("GPU", 0) / gpus) if gpus else by_cpu
-    return max(1, min(by_cpu, by_gpu))
-
-
-def reachable(address: str) -> bool:
-    """Return whether something listens at HOST:PORT; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host:
-        return True
-    try:
-        with socket.create_connection((host, int(port)), timeout=5):
-            return True
-    except (OSError, ValueError):
-        return False
-
-
-def start_ray(address: str) -> None:
-    """Join the cluster at ``address``, or start one of our own with all cores.
-
-    Raises:
-        UserError: there is no cluster at that address.
-    """
-    if not reachable(address):
-        raise UserError(f"engine.address = '{address}': no Ray cluster answers there.")
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # "local" starts a cluster of our own; without an address Ray would join any that is running.
-    try:
-        ray.init(
-            address=address or "local",
-            # Workers import what this process would: a client of the user's own may lie anywhere.
-            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            include_dashboard=False if not address else None,
-        )
-    except ConnectionError as error:
-        raise UserError(f"engine.address = '{address}': no Ray cluster answers there.") from error

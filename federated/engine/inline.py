@@ -1,9 +1,13 @@
 """The inline grid: every site in this process, one after the other. No Ray, nothing hidden."""
 
+from collections.abc import Sequence
+
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
-from federated.engine.grid import Listener, LocalGrid, Settings
+from federated.answers import Question, Results, Tally
+from federated.engine.grid import Listener, LocalGrid, Settings, context_of, give_id
+from federated.wire import Order
 
 
 class InlineGrid(LocalGrid):
@@ -17,10 +21,22 @@ class InlineGrid(LocalGrid):
 
     def deliver(self, messages: list[Message], timeout: float | None) -> list[Message]:
         """Handle the messages one by one."""
-        replies = []
-        for message in messages:
-            node = message.metadata.dst_node_id
-            self.tell("site-started", node=node, action=message.metadata.message_type)
-            replies.append(self._client(message, self.contexts[node]))
-            self.tell("site-ended", node=node, action=message.metadata.message_type)
-        return replies
+        return [self._handle(message) for message in messages]
+
+    def send_and_sum(
+        self, question: Question, orders: Sequence[tuple[int, Order]], timeout: float
+    ) -> Results:
+        """Ask the sites one by one, and keep no release that is added up."""
+        tally = Tally(question)
+        for node, order in orders:
+            message = question.message(node, order)
+            give_id(message, order.site)
+            tally.take(message, self._handle(message))
+        return Results(tally.results, tally.total())
+
+    def _handle(self, message: Message) -> Message:
+        node, action = message.metadata.dst_node_id, message.metadata.message_type
+        self.tell("site-started", node=node, action=action)
+        reply = self._client(message, context_of(self.run_config, self.count, node))
+        self.tell("site-ended", node=node, action=action)
+        return reply

@@ -59,6 +59,7 @@ def open_grid(study: Study, run_config: Settings, listener: Listener | None) -> 
         gpus=engine.gpus,
         address=engine.address,
         retries=engine.retries,
+        patience=engine.timeout,
         listener=listener,
     )
     try:
