@@ -6,10 +6,6 @@ again on a fresh one. Nothing a site computes depends on which worker it runs on
 workers gives the same bits.
 """
 
-import logging
-import os
-import socket
-import sys
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +16,8 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from federated.engine.grid import Listener, LocalGrid, Settings, enter_task
 from federated.errors import UserError
+from federated.imports import import_dynamo, without_collector
+from federated.raystart import start_ray
 
 WORKER_LOST = 1004
 CRASHED = 1005
@@ -31,12 +29,14 @@ class Worker:
     def __init__(self, client: str, threads: int) -> None:
         from importlib import import_module
 
-        import torch
+        module, _, name = client.partition(":")
+        with without_collector():
+            import torch
 
+            self._client = getattr(import_module(module), name)
+        import_dynamo()
         torch.set_num_threads(threads)
         enter_task()
-        module, _, name = client.partition(":")
-        self._client = getattr(import_module(module), name)
 
     def handle(self, message: Message, shared: ArrayRecord | None, context: Context) -> Message:
         """Handle a message whose weights travel beside it through the object store."""
@@ -177,39 +177,3 @@ def default_workers(threads: int, gpus: float) -> int:
         raise UserError(f"engine.gpus = {gpus:g}, but the Ray cluster has no GPU; set it to 0.")
     by_gpu = int(resources.get("GPU", 0) / gpus) if gpus else by_cpu
     return max(1, min(by_cpu, by_gpu))
-
-
-def reachable(address: str) -> bool:
-    """Return whether something listens at HOST:PORT; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host:
-        return True
-    try:
-        with socket.create_connection((host, int(port)), timeout=5):
-            return True
-    except (OSError, ValueError):
-        return False
-
-
-def start_ray(address: str) -> None:
-    """Join the cluster at ``address``, or start one of our own with all cores.
-
-    Raises:
-        UserError: there is no cluster at that address.
-    """
-    if not reachable(address):
-        raise UserError(f"engine.address = '{address}': no Ray cluster answers there.")
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # "local" starts a cluster of our own; without an address Ray would join any that is running.
-    try:
-        ray.init(
-            address=address or "local",
-            # Workers import what this process would: a client of the user's own may lie anywhere.
-            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            include_dashboard=False if not address else None,
-        )
-    except ConnectionError as error:
-        raise UserError(f"engine.address = '{address}': no Ray cluster answers there.") from error
