@@ -61,11 +61,16 @@ def run_all(commands: dict[str, Command], repeats: int) -> dict[str, list[Cost]]
     for repeat in range(1, repeats + 1):
         for name in list(costs):
             try:
-                costs[name].append(measure(commands[name]()))
+                cost = measure(commands[name]())
+                costs[name].append(cost)
+                print(
+                    f"{repeat}/{repeats} {name}: {cost.cpu:.1f} CPU-s, {cost.wall:.1f} s, "
+                    f"round 1 after {cost.first_round:.1f} s, {cost.warm:.2f} s/round",
+                    file=sys.stderr,
+                )
             except RuntimeError as error:
                 print(f"{name} is left out: {error}", file=sys.stderr)
                 del costs[name]
-        print(f"repeat {repeat} of {repeats} done", file=sys.stderr)
     return costs
 
 

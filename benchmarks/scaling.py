@@ -28,7 +28,7 @@ SETTINGS = {
     "rounds": ROUNDS,
     "phantom.patients": 120,
     "data.image-size": 64,
-    "model.width": 0.5,
+    "model.width": 0.25,
     "train.precision": "fp32",
     "engine.kind": "ray",
 }
