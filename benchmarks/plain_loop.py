@@ -7,6 +7,7 @@ split an array SITE/SPLIT/images, uint8 (N, 32, 32), and SITE/SPLIT/labels.
 """
 
 import sys
+from functools import cache
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ class Net(nn.Module):
         return self.classifier(features), self.projection(features)
 
 
+@cache  # for peer_flower.py, whose clients are opened anew for each message
 def load(path: str) -> dict[str, dict[str, Split]]:
     """Return each site's splits as normalised images (N, 3, 32, 32) and labels (N,)."""
     sites: dict[str, dict[str, Split]] = {}
