@@ -110,8 +110,15 @@ class Unreaped:
         while not self._stopped.wait(SAMPLED):
             stats = dict(filter(None, map(_stat, Path("/proc").glob("[0-9]*"))))
             for process, (_, parent, ticks, start) in stats.items():
-                if stats.get(parent, ("",))[0] == "raylet":
+                if stats.get(parent, ("",))[0] == "raylet" and _is_ours(parent, stats):
                     self._used[process, start] = ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _is_ours(process: int, stats: Mapping[int, tuple[str, int, int, int]]) -> bool:
+    """Return whether this process is an ancestor: others may run a Ray of their own."""
+    while process in stats and process != os.getpid():
+        process = stats[process][1]
+    return process == os.getpid()
 
 
 def _stat(folder: Path) -> tuple[int, tuple[str, int, int, int]] | None:
