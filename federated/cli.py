@@ -39,13 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a configuration from start to plots")
     run.add_argument("config", type=Path, nargs="?", help="a .toml file; none: all defaults")
     run.add_argument("settings", nargs="*", metavar="key=value", help="overrides, see `config`")
-    _add_style(run)
+    _add_output(run)
     run.set_defaults(call=_run)
 
     resume = commands.add_parser("resume", help="go on with an interrupted run, to the same bits")
     resume.add_argument("folder", type=Path, help="the run's folder")
     resume.add_argument("settings", nargs="*", metavar="engine.key=value", help="another engine")
-    _add_style(resume)
+    _add_output(resume)
     resume.set_defaults(call=_resume)
 
     report = commands.add_parser("report", help="draw plots and the summary page of a run again")
@@ -64,13 +64,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_style(parser: argparse.ArgumentParser) -> None:
+def _add_output(parser: argparse.ArgumentParser) -> None:
     style = parser.add_mutually_exclusive_group()
     style.add_argument(
         "--quiet", action="store_const", dest="style", const="quiet", help="no progress"
     )
     style.add_argument(
         "--json", action="store_const", dest="style", const="json", help="events as JSON lines"
+    )
+    parser.add_argument(
+        "--no-report",
+        action="store_false",
+        dest="report",
+        help="no plots and no summary page; `consilium report FOLDER` makes them later",
     )
     parser.set_defaults(style="auto")
 
@@ -84,7 +90,7 @@ def _run(arguments: argparse.Namespace) -> None:
         settings.insert(0, str(arguments.config))
     elif arguments.config is not None:
         given = read_toml(arguments.config)
-    _execute({**given, **parse_overrides(settings)}, arguments.style, new=True)
+    _execute({**given, **parse_overrides(settings)}, arguments, new=True)
 
 
 def _resume(arguments: argparse.Namespace) -> None:
@@ -97,19 +103,26 @@ def _resume(arguments: argparse.Namespace) -> None:
         if not key.startswith(ENGINE) or key == "engine.threads":
             raise UserError(f"{key} would change the numbers; only where a run runs can change.")
     given = {**read_toml(arguments.folder / "config.toml"), **overrides}
-    _execute({**given, "folder": str(arguments.folder)}, arguments.style, new=False)
+    _execute({**given, "folder": str(arguments.folder)}, arguments, new=False)
 
 
-def _execute(given: dict[str, Any], style: str, *, new: bool) -> None:
+def _execute(given: dict[str, Any], arguments: argparse.Namespace, *, new: bool) -> None:
     # A network of the user's own, package.module:factory, lies where the command is called.
     sys.path.insert(0, str(Path.cwd()))
     from federated.config import parse
-    from federated.data import prepare, site_names
-    from federated.engine import check, run
-    from federated.progress import preparing, progress, site_lines, stoppable
+    from federated.imports import import_dynamo, without_collector
+    from federated.raystart import start_ahead
     from federated.runfolder import choose_folder
 
-    study = parse(given)
+    study, style = parse(given), str(arguments.style)
+    if study.common.engine.kind == "ray":
+        start_ahead(study.common.engine.address)
+    with without_collector():
+        from federated.data import prepare, site_names
+        from federated.engine import check, run
+        from federated.progress import preparing, progress, site_lines, stoppable
+    if study.common.engine.kind == "inline":
+        import_dynamo()
     check(study)
     folder = choose_folder(study.common, new=new)
     sites = site_names(study.common)
@@ -124,7 +137,8 @@ def _execute(given: dict[str, Any], style: str, *, new: bool) -> None:
     except KeyboardInterrupt:
         print(f"consilium: stopped; go on with: consilium resume {folder}", file=sys.stderr)
         raise SystemExit(130) from None
-    _report(folder, quiet=style != "auto")
+    if arguments.report:
+        _report(folder, quiet=style != "auto")
 
 
 def _say(text: str, style: str) -> None:
@@ -133,10 +147,12 @@ def _say(text: str, style: str) -> None:
 
 
 def _report(folder: Path, *, quiet: bool = False) -> None:
-    from federated.plots import save_all
-    from federated.results import load, write_parquet
-    from federated.summary import summary_table, write_summary
+    from federated.imports import without_collector
 
+    with without_collector():
+        from federated.plots import save_all
+        from federated.results import load, write_parquet
+        from federated.summary import summary_table, write_summary
     run = load(folder)
     write_parquet(run)
     plots = save_all(run, folder / "plots")

@@ -26,6 +26,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     Temporary file, fsync, rename, fsync of the folder; mode 0600.
     """
+    _replace(path, content)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path``; a loss of power may still bring back what it held before."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
     try:
@@ -37,11 +47,6 @@ def write_bytes(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -56,7 +61,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     content = save(
         {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     )
-    write_bytes(_next(path), content)
+    _replace(_next(path), content)  # the folder is synced once, with the JSON
     manifest = {"sha256": hashlib.sha256(content).hexdigest(), "facts": dict(facts)}
     write_bytes(path.with_suffix(".json"), json.dumps(manifest, indent=1).encode())
     _next(path).replace(path)

@@ -120,6 +120,15 @@ def test_resume_refuses_what_would_change_the_numbers(
     assert "would change the numbers" in capsys.readouterr().err
 
 
+def test_a_report_can_be_left_for_later(tiny) -> None:
+    given = tiny(rounds=1)
+    folder = Path(given["folder"])
+    assert main(["run", *words_of(given), "--quiet", "--no-report"]) == 0
+    assert not (folder / "summary.html").exists() and not (folder / "plots").exists()
+    assert main(["report", str(folder)]) == 0
+    assert (folder / "summary.html").exists()
+
+
 def test_json_prints_one_event_a_line(tiny, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", *words_of(tiny(rounds=1)), "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -15,11 +15,12 @@ import ray
 from flwr.app import Error, Message, RecordDict
 
 from federated.answers import Question, Refusal, Results
-from federated.engine.cluster import default_workers, start_ray
+from federated.engine.cluster import default_workers
 from federated.engine.dispatch import Dispatch, Send
 from federated.engine.grid import Listener, LocalGrid, Settings
 from federated.engine.pool import Pool
 from federated.exact import Accumulator
+from federated.raystart import start_ray
 from federated.wire import Order, payload_bytes, record_bytes
 
 NOT_ANSWERED = 1004

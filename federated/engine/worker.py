@@ -11,6 +11,7 @@ from flwr.app import Error, Message
 from federated.answers import Tally
 from federated.engine.grid import Settings, context_of, enter_task, give_id
 from federated.exact import ExactSum
+from federated.imports import import_dynamo, without_collector
 from federated.wire import Order
 
 CRASHED = 1005
@@ -43,12 +44,14 @@ class Worker:
     """
 
     def __init__(self, client: str, threads: int, run_config: Settings, count: int) -> None:
-        import torch
+        module, _, name = client.partition(":")
+        with without_collector():
+            import torch
 
+            self._client = getattr(import_module(module), name)
+        import_dynamo()
         torch.set_num_threads(threads)
         enter_task()
-        module, _, name = client.partition(":")
-        self._client = getattr(import_module(module), name)
         self._run_config, self._sites = run_config, count
         self._number = -1
         self._tally: Tally | None = None
