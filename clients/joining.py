@@ -15,8 +15,8 @@ from federated.wire import Order
 Vaulted = tuple[dict[str, Tensor], dict[str, Any], int]
 """Tensors and facts of a version in the vault, and its round; empty ones of round 0 if none."""
 
-LASTING = ("joined", "sites")
-"""Facts that go from version to version: the round a newcomer joined in, who was pooled."""
+LASTING = ("joined",)
+"""Facts that go from version to version: the round a newcomer joined in."""
 
 
 def arrive(site: Site, order: Order, shared: Mapping[str, Tensor], *, before: int) -> Vaulted:

@@ -33,15 +33,9 @@ from federated.wire import Order, Report
 def train(
     sites: Sequence[Site], order: Order, shared: Mapping[str, Tensor]
 ) -> tuple[Release, list[Report]]:
-    """Train one round on all hospitals at once; every site's batch norm goes to its own vault.
-
-    Hospitals that have too few images as yet are left out.
-    """
-    sites = [site for site in (site.at(order.week) for site in sites) if site.can_train]
+    """Train one round on all hospitals at once; every site's batch norm goes to its own vault."""
     first, config = sites[0], sites[0].config
-    names = [site.name for site in sites]
-    loaded = [site.vault.load(order.round, order.void) for site in sites]
-    vaulted = [tensors for tensors, _, _ in loaded]
+    vaulted = [site.vault.load(before=order.round)[0] for site in sites]
     nets = [first.model] + [copy.deepcopy(first.model) for _ in sites[1:]]
     for net, site, tensors in zip(nets, sites, vaulted, strict=True):
         net.load_state_dict(join(shared, private_state(site, tensors)))
@@ -49,9 +43,7 @@ def train(
     parameters = list(dict.fromkeys(p for net in nets for p in net.parameters()))
     lr = learning_rate(config.train, order.round, config.rounds)
     optimizer = make_optimizer(parameters, config.train, lr)
-    # The optimiser numbers the parameters of all sites: with other sites they are others.
-    if loaded[0][1].get("sites") == names:
-        restore_optimizer(optimizer, section(vaulted[0], "optimizer"))
+    restore_optimizer(optimizer, section(vaulted[0], "optimizer"))
     with global_torch_seed(seed_for(first.seed, "pooled", order.round, "layers")):
         trained, seen = train_together(sites, nets, parameters, optimizer, order.round)
     for net, site in zip(nets, sites, strict=True):
@@ -59,8 +51,7 @@ def train(
         if site is first and config.train.optimizer_state == "keep":
             keep |= as_section(optimizer_tensors(optimizer), "optimizer")
         if keep:
-            facts = {"round": order.round, "sites": names}
-            site.vault.save(order.round, keep, facts, keep_all=order.keep_all)
+            site.vault.save(order.round, keep, {"round": order.round})
     metrics = training_metrics(trained, None, order.round)
     reports = [
         Report(s.name, "train", "current", len(s.data.train), {**metrics, "images_seen": count})

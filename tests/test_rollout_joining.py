@@ -9,7 +9,7 @@ import torch
 from flwr.app import Message
 from sites import ORDER, OpenTiny, arrived, copied, opener, same
 
-from clients import pooled, work
+from clients import work
 from clients.app import app as client_app
 from clients.joining import arrive
 from clients.site import Site, section
@@ -182,23 +182,6 @@ def test_after_a_frozen_round_the_site_trains_all_that_it_would_have(open_tiny) 
         released, _ = work.train(site, replace(ORDER, round=4), shared)
         trained.append({n for n, t in released.tensors.items() if not torch.equal(t, shared[n])})
     assert trained[0] == trained[1] != set()
-
-
-def test_pooled_training_takes_hospitals_in_as_their_images_come(open_tiny) -> None:
-    """The optimiser's state numbers all sites' parameters, so a new site starts it anew."""
-    calendar = {"images": 0, "images-per-week": 6}
-    first = open_tiny("pooled", calendar, train__optimizer_state="keep")
-    other = open_tiny("pooled", site="phantom-2", train__optimizer_state="keep")
-    told = []
-    for round, week in ((1, 0.0), (2, 0.0), (3, 1.0), (4, 1.0)):
-        order = replace(ORDER, round=round, week=week)
-        _, reports = pooled.train([first, other], order, arrived(first))
-        told.append({report.site: report.num_examples for report in reports})
-    every = len(other.data.train)
-    assert told[:2] == [{"phantom-2": every}] * 2
-    assert told[2:] == [{"phantom-1": 6, "phantom-2": every}] * 2
-    assert first.vault.load(before=3) == ({}, {}, 0)
-    assert section(first.vault.load(before=5)[0], "optimizer")
 
 
 def test_the_frozen_action_answers_with_reports_and_no_tensor(open_tiny, tiny, tmp_path) -> None:
