@@ -34,6 +34,12 @@ DOING = {
     "train.finish": "last steps",
 }
 
+DEEDS = {
+    "hospital-joined": "joins",
+    "hospital-left": "leaves",
+    "unlearned": "is unlearned",
+}
+
 
 class Display:
     """Turns events into what a user sees."""
@@ -97,19 +103,30 @@ def plain_line(event: Mapping[str, Any]) -> str | None:
         after = f" after round {event['after']}" if event["after"] else ""
         return f"{event['method']}, seed {event['seed']}: {event['rounds']} rounds{after}"
     if event["kind"] == "round-ended":
-        aucs = " ".join(
-            f"{site} {'-' if auc is None else f'{auc:.3f}'}"
-            for site, auc in event["val_auc"].items()
-        )
+        week = f", week {event['week']:.4g}" if "week" in event else ""
         speed = event["images"] / event["seconds"]
         cost = f"{event['seconds']:.1f} s, {speed:.0f} images/s"
-        return f"  round {event['round']}: val AUC {aucs} | {cost}"
+        return f"  round {event['round']}{week}: val AUC {auc_text(event['val_auc'])} | {cost}"
+    if event["kind"] in DEEDS:
+        return f"  round {event['round']}: {event['site']} {DEEDS[event['kind']]}"
     if event["kind"] == "site-failed":
         what = f"{event['site']} left out ({event['action']}): {event['reason']}"
         return f"  round {event['round']}: {what}"
     if event["kind"] == "worker-lost":
         return f"  a worker died (try {event['tries']}); its site goes to a fresh one"
     return None
+
+
+def auc_text(aucs: Mapping[str, float | None]) -> str:
+    """Return every site's AUC, or of many sites the mean and the worst."""
+    if len(aucs) <= SHOWN_SITES:
+        return " ".join(f"{s} {'-' if a is None else f'{a:.3f}'}" for s, a in aucs.items()) or "-"
+    known = {site: auc for site, auc in aucs.items() if auc is not None}
+    if not known:
+        return f"undefined at all {len(aucs)} sites"
+    worst = min(known, key=lambda site: known[site])
+    mean = sum(known.values()) / len(known)
+    return f"mean {mean:.3f}, worst {worst} {known[worst]:.3f}, {len(aucs)} sites"
 
 
 def site_lines(summaries: Sequence[SiteSummary]) -> list[str]:

@@ -116,7 +116,8 @@ def save_shared(folder: Path, weights: Arrays, round: int, score: float | None) 
 
 
 def _as_torch(arrays: Arrays) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
+    # Copied: arrays out of a message are read-only, which torch warns of.
+    return {name: torch.from_numpy(np.array(a, order="C")) for name, a in arrays.items()}
 
 
 def _path(folder: Path, round: int) -> Path:
