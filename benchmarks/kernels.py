@@ -124,7 +124,9 @@ def layers(batch: int, *, bf16: bool) -> None:
         wanted = [*conv.parameters(), *([x] if x.requires_grad else [])]
         works = {
             "fwd": lambda conv=conv, x=x: conv(x.detach()),
-            "bwd": lambda y=y, w=wanted, g=gradient: torch.autograd.grad(y, w, g, retain_graph=True),
+            "bwd": lambda y=y, w=wanted, g=gradient: torch.autograd.grad(
+                y, w, g, retain_graph=True
+            ),
         }
         flop = 2 * conv.weight.numel() * y[0, 0].numel() * batch / 1e9
         told = least(works, 3)

@@ -100,8 +100,9 @@ def training_batch(images: Tensor, size: int, generator: torch.Generator) -> Ten
     mirrored = size - 1 - steps
     flip = (draw[2:] < 0.5).unsqueeze(-1)  # (2, B, 1)
     index = offset.unsqueeze(-1) + torch.where(flip, mirrored, steps)  # (2, B, S)
-    of_image = torch.arange(count, device=images.device).view(-1, 1, 1)
-    return normalise_levels(images[of_image, index[0].unsqueeze(2), index[1].unsqueeze(1)])
+    of_image = torch.arange(count, device=images.device).unsqueeze(1)
+    rows = images[of_image, index[0]]  # (B, S, R); rows first, because they are copied whole
+    return normalise_levels(rows.gather(2, index[1].unsqueeze(1).expand(-1, size, -1)))
 
 
 def evaluation_batch(images: Tensor, size: int) -> Tensor:
