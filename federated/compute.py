@@ -1,5 +1,6 @@
 """Which device and which precision: looked up, not assumed."""
 
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ class Compute:
 def device_for(gpus: float) -> torch.device:
     """Return the GPU if a client was given a share of one, else the CPU.
 
+    A GPU is set to compute the same bits every time.
+
     Raises:
         UserError: a GPU share is configured and torch sees no GPU.
     """
@@ -26,7 +29,18 @@ def device_for(gpus: float) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UserError(f"engine.gpus = {gpus:g}, but torch sees no GPU here; set engine.gpus = 0.")
+    repeat_bits_on_gpu()
     return torch.device("cuda")
+
+
+def repeat_bits_on_gpu() -> None:
+    """Choose deterministic GPU kernels, and the same ones every time."""
+    # cuBLAS reads it when it starts; without it, streams side by side may change its sums.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    # A warning, not an error: torch also marks the backward pass of every max-pool, which repeats
+    # its bits where windows do not overlap, and a network of the user's may have worse.
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def native_bf16(device: torch.device) -> bool:

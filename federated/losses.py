@@ -157,6 +157,7 @@ def _compare(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (B, B+M) cosine/tau, same class and same image, of the batch against all keys."""
     z = unit(embeddings)
+    labels, ids = labels.to(z.device), ids.to(z.device)  # batches are counted on the CPU
     keys, key_labels, key_ids = z, labels, ids
     if memory is not None:
         keys = torch.cat([z, memory.embeddings.detach()])

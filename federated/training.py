@@ -52,8 +52,9 @@ def make_optimizer(
         return torch.optim.SGD(
             parameters, lr=lr, momentum=train.momentum, weight_decay=train.weight_decay
         )
+    betas = (train.momentum, 0.999)
     return torch.optim.Adam(
-        parameters, lr=lr, betas=(train.momentum, 0.999), weight_decay=train.weight_decay
+        parameters, lr=lr, betas=betas, weight_decay=train.weight_decay, fused=True
     )
 
 

@@ -13,6 +13,7 @@ from federated.batches import (
     epoch_order,
     evaluation_batch,
     normalise,
+    normalise_levels,
     training_batch,
 )
 from federated.seeding import global_torch_seed, numpy_generator, seed_for, torch_generator
@@ -47,6 +48,13 @@ def test_normalise_by_hand() -> None:
         mean, std = IMAGENET_MEAN[channel], IMAGENET_STD[channel]
         expected = torch.tensor([-mean / std, (1 - mean) / std])
         torch.testing.assert_close(x[0, channel, 0], expected)
+
+
+def test_the_table_of_levels_is_normalise_to_the_bit() -> None:
+    grey = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+    found = normalise_levels(grey)
+    assert torch.equal(found, normalise(grey.float()))
+    assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_every_training_image_is_a_flipped_crop_of_its_own() -> None:

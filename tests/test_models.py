@@ -13,8 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from federated.errors import UserError
 from federated.models import MODELS, build_model
+from federated.models.blocks import conv_norm_relu
 from federated.models.convnet import ConvNet
-from federated.models.covidnet import CovidNet
+from federated.models.covidnet import CovidNet, pool_to_2x2
 from federated.models.original import OriginalCovidNet
 
 # Parameters of every stage as published, without batch norm.
@@ -112,19 +113,19 @@ def test_backbone_follows_the_formula_of_the_paper(norm: str) -> None:
     long1, long2, long3, long4 = backbone.longs
     x = images(2, 3, 64, 64)
     with torch.no_grad():
-        stem = max_pool2d(backbone.stem(x), 2)
+        stem = max_pool2d(backbone.stem[:-2](x).relu(), 2)
         l1 = long1(stem)
         p11 = p[0][0](stem)
         p12 = p[0][1](p11 + l1)
         p13 = p[0][2](p12 + p11 + l1)
         one = p11 + p12 + p13 + l1
-        l2 = max_pool2d(long2(one), 2)
+        l2 = max_pool2d(long2[:-2](one).relu(), 2)
         p21 = p[1][0](max_pool2d(one, 2))
         p22 = p[1][1](l2 + p21)
         p23 = p[1][2](l2 + p21 + p22)
         p24 = p[1][3](l2 + p21 + p22 + p23)
         two = p21 + p22 + p23 + p24 + l2
-        l3 = max_pool2d(long3(two), 2)
+        l3 = max_pool2d(long3[:-2](two).relu(), 2)
         p31 = p[2][0](max_pool2d(two, 2))
         p32 = p[2][1](l3 + p31)
         p33 = p[2][2](l3 + p31 + p32)
@@ -132,11 +133,28 @@ def test_backbone_follows_the_formula_of_the_paper(norm: str) -> None:
         p35 = p[2][4](l3 + p31 + p32 + p33 + p34)
         p36 = p[2][5](l3 + p31 + p32 + p33 + p34 + p35)
         three = p31 + p32 + p33 + p34 + p35 + p36 + l3
-        l4 = max_pool2d(long4(three), 2)
+        l4 = max_pool2d(long4[:-2](three).relu(), 2)
         p41 = p[3][0](max_pool2d(three, 2))
         p42 = p[3][1](p41 + l4)
         p43 = p[3][2](p41 + p42 + l4)
         torch.testing.assert_close(backbone(x), p43)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_pooling_before_the_relu_changes_no_bit(norm: str) -> None:
+    layers = conv_norm_relu(3, 8, 3, norm=norm, padding=1, halve=True)
+    x = images(4, 3, 12, 12)
+    published = max_pool2d(layers[:-2](x).relu(), 2)
+    outputs = (layers(x), published)
+    first, second = (torch.autograd.grad(o.square().sum(), layers[0].weight)[0] for o in outputs)
+    assert torch.equal(*outputs)
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 5, 7, 8])
+def test_pooling_to_2x2_is_the_adaptive_one(side: int) -> None:
+    x = images(2, 3, side, 7)
+    torch.testing.assert_close(pool_to_2x2(x), adaptive_avg_pool2d(x, 2))
 
 
 @pytest.mark.parametrize("step", range(6))

@@ -81,11 +81,23 @@ def dense(n_in: int, n_out: int) -> nn.Linear:
 
 
 def conv_norm_relu(
-    n_in: int, n_out: int, size: int = 1, *, norm: str, stride: int = 1, padding: int = 0
+    n_in: int,
+    n_out: int,
+    size: int = 1,
+    *,
+    norm: str,
+    stride: int = 1,
+    padding: int = 0,
+    halve: bool = False,
 ) -> nn.Sequential:
-    """Return convolution, norm and ReLU, each its own module: without a norm the ReLU stays."""
+    """Return convolution, norm and ReLU, each its own module: without a norm the ReLU stays.
+
+    With ``halve`` a 2x2 max-pool follows. It stands before the ReLU: the two commute to the bit,
+    gradients included, and so the ReLU works on a quarter of the map.
+    """
     layer = conv(n_in, n_out, size, stride=stride, padding=padding)
-    return nn.Sequential(layer, *norm_layers(n_out, norm), nn.ReLU())
+    pool = [nn.MaxPool2d(2)] if halve else []
+    return nn.Sequential(layer, *norm_layers(n_out, norm), *pool, nn.ReLU())
 
 
 class PEPX(nn.Sequential):

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from federated.models.blocks import PEPX, conv, conv_norm_relu, require_size, scaled
 
@@ -51,9 +51,10 @@ class Backbone(nn.Module):
         stem = scaled(64, width)
         ends = [scaled(channels, width) for channels in BLOCK_CHANNELS]
         starts = [stem, *ends[:-1]]
-        self.stem = conv_norm_relu(in_channels, stem, 7, norm=norm, stride=2, padding=3)
+        self.stem = conv_norm_relu(in_channels, stem, 7, norm=norm, stride=2, padding=3, halve=True)
         self.longs = nn.ModuleList(
-            conv_norm_relu(n_in, n_out, norm=norm) for n_in, n_out in zip(starts, ends, strict=True)
+            conv_norm_relu(n_in, n_out, norm=norm, halve=index > 0)
+            for index, (n_in, n_out) in enumerate(zip(starts, ends, strict=True))
         )
         self.blocks = nn.ModuleList(
             DenseBlock(n_in, n_out, depth)
@@ -70,13 +71,25 @@ class Backbone(nn.Module):
         """Return the last step of the last block, p43."""
         total: Tensor
         last: Tensor
-        stem = max_pool2d(self.stem(images), 2)
+        stem = self.stem(images)
         total, last = self.blocks[0](stem, self.longs[0](stem))
         for block, long in zip(self.blocks[1:], self.longs[1:], strict=True):
-            # The branch reads the sum before it is halved and is halved after its ReLU; the
-            # block's first step reads the halved sum.
-            total, last = block(max_pool2d(total, 2), max_pool2d(long(total), 2))
+            # The branch reads the sum before it is halved and halves its own map; the block's
+            # first step reads the halved sum.
+            total, last = block(max_pool2d(total, 2), long(total))
         return last
+
+
+def pool_to_2x2(maps: Tensor) -> Tensor:
+    """Return (B, C, 2, 2): torch's adaptive average pooling of maps (B, C, H, W).
+
+    Written as a plain pooling whose windows overlap by a row where H is odd (7 -> rows 0-3 and
+    3-6), because the backward pass of the adaptive one adds in any order on a GPU.
+    """
+    maps = maps.expand(-1, -1, *(max(2, side) for side in maps.shape[-2:]))
+    height, width = maps.shape[-2:]
+    window = ((height + 1) // 2, (width + 1) // 2)
+    return avg_pool2d(maps, window, stride=(height // 2, width // 2))
 
 
 class CovidNet(nn.Module):
@@ -133,5 +146,5 @@ class CovidNet(nn.Module):
         must bear a row of zeros.
         """
         require_size(images.shape[-2:], self.min_size)
-        pooled = adaptive_avg_pool2d(self.backbone(images), 2)
+        pooled = pool_to_2x2(self.backbone(images))
         return self.classifier(pooled).flatten(1), self.projection(pooled).flatten(1)
