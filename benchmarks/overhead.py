@@ -27,6 +27,7 @@ from processes import cpu_seconds, resident_mb
 from federated.engine.actors import RayGrid
 from federated.engine.grid import FIRST_SITE_NODE
 from federated.exact import ExactSum
+from federated.rollout.scenario import scenario_of
 from federated.settings import Config
 from federated.sharing import Boundary, Release, TensorSpec
 from federated.wire import Order, Report, pack_arrays, pack_reply, unpack_order
@@ -82,7 +83,10 @@ def cell_of(grid: Any, sites: int, size: int, folder: Path) -> Cell:
     nodes = {name: FIRST_SITE_NODE + k for k, name in enumerate(names)}
     boundary = Boundary((TensorSpec("w", (size,), "float32"),), ())
     initial = {"w": np.random.default_rng(0).normal(size=size).astype(np.float32)}
-    return Cell(grid, Record(folder), Config(), "fedavg", 0, nodes, boundary, initial)
+    everyone = scenario_of(Config().rollout, (), list(nodes))
+    images = dict.fromkeys(nodes, 1)
+    record = Record(folder)
+    return Cell(grid, record, Config(), "fedavg", 0, nodes, boundary, initial, everyone, images)
 
 
 def one_round(cell: Cell, number: int) -> ExactSum:

@@ -96,7 +96,9 @@ def train_together(
     splits = [site.images("train") for site in sites]
     generators = [site.generator(round, "train") for site in sites]
     streams = [endless(*parts) for parts in zip(sites, splits, generators, strict=True)]
-    weights = [class_weights(s.labels) if train.class_weights else None for s in splits]
+    weights = [
+        class_weights(s.labels).to(compute.device) if train.class_weights else None for s in splits
+    ]
     # Image numbers of different sites must differ: an image is never its own positive.
     firsts = [sum(len(s) for s in splits[:k]) for k in range(len(splits))]
     contrastive = contrastive_loss(config.contrast, ())

@@ -1,6 +1,8 @@
-"""The axis of virtual time: weeks or dates, and who joined when."""
+"""The axis of virtual time: weeks, dates or hours, and who joined when."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -32,17 +34,38 @@ def joined(run: Run) -> dict[str, Hospital]:
 
 
 def weeks_axis(run: Run, axes: Sequence[Axes], *, ticks: int = 5) -> None:
-    """Label the x axes of the lowest panels in weeks, or as dates if week 0 has one."""
+    """Label the x axes of the lowest panels in weeks, or as dates if week 0 has one.
+
+    A rollout of less than a week is labelled in hours; what is drawn is in weeks all the same.
+    """
     rollout = run.study.common.rollout
-    for ax in axes:
+    title, locator = "week", MaxNLocator(nbins=ticks, integer=True)
+    shown = FuncFormatter(lambda week, _: f"{week:g}")
+    if is_short(run):
+        title, locator = "hours", _HourLocator(nbins=ticks)
+        shown = FuncFormatter(lambda week, _: f"{round(week * HOURS_PER_WEEK, 6):g}")
+    elif rollout.start:
         # A date is wide.
-        ax.xaxis.set_major_locator(
-            MaxNLocator(nbins=ticks // 2 + 1 if rollout.start else ticks, integer=True)
-        )
-        if rollout.start:
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda week, _: date_of(week, rollout)))
+        title, locator = "date", MaxNLocator(nbins=ticks // 2 + 1, integer=True)
+        shown = FuncFormatter(lambda week, _: date_of(week, rollout))
+    for ax in axes:
+        ax.xaxis.set_major_locator(copy(locator))
+        ax.xaxis.set_major_formatter(shown)
         if ax.xaxis.get_tick_params()["labelbottom"]:
-            ax.set_xlabel("date" if rollout.start else "week")
+            ax.set_xlabel(title)
+
+
+def is_short(run: Run) -> bool:
+    """Return whether a rollout takes less than a week, so that weeks are no unit for it."""
+    return bool(run.timeline["end"].max() < HOURS_PER_WEEK)
+
+
+class _HourLocator(MaxNLocator):
+    """Ticks at round numbers of hours on an axis of weeks."""
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        ticks = super().tick_values(vmin * HOURS_PER_WEEK, vmax * HOURS_PER_WEEK)
+        return [tick / HOURS_PER_WEEK for tick in ticks]
 
 
 def by_week(frame: pd.DataFrame, value: str) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from functools import partial
 
 import pandas as pd
 
+from federated.plots.rollout_axis import is_short
 from federated.results import Run
 from federated.rollout.answers import cost, disturbances, joining, time_to_target, waiting
 from federated.rollout.history import ALONE, sharing_methods
@@ -27,7 +28,7 @@ def sections(run: Run) -> Iterator[tuple[str, pd.DataFrame, str]]:
     yield (
         "When each hospital reached its target",
         site_target_table(run),
-        "weeks of virtual time; test AUC at that moment, never used to choose it",
+        "virtual time; test AUC at that moment, never used to choose it",
     )
     yield (
         "Hours and waiting",
@@ -57,6 +58,7 @@ def sections(run: Run) -> Iterator[tuple[str, pd.DataFrame, str]]:
 def target_table(run: Run) -> pd.DataFrame:
     """Return per method how many hospitals reached their target, and how much sooner than alone."""
     frame = time_to_target(run)
+    unit, hours = _unit(run)
     rows = []
     for method, group in frame[frame["method"] != ALONE].groupby("method", sort=False):
         reached, alone = group["reached_hours"].notna(), group["alone_hours"].notna()
@@ -66,7 +68,9 @@ def target_table(run: Run) -> pd.DataFrame:
                 "alone": f"{alone.sum()} of {len(group)}",
                 "only together": str((reached & ~alone).sum()),
                 "only alone": str((alone & ~reached).sum()),
-                "weeks sooner (median)": _number(group["sooner_weeks"].median(), "{:+z.1f}"),
+                f"{unit} sooner (median)": _number(
+                    group["sooner_weeks"].median() * HOURS_PER_WEEK / hours, "{:+z.1f}"
+                ),
             }
         rows.append(row)
     return pd.DataFrame(rows)
@@ -76,14 +80,18 @@ def site_target_table(run: Run) -> pd.DataFrame:
     """Return when each hospital reached its target, together and alone."""
     frame = time_to_target(run)
     frame = frame[frame["method"] != ALONE]
-    weeks = {"after_hours": "after_weeks", "alone_after_hours": "alone_after_weeks"}
-    frame = frame.assign(**{new: frame[old] / HOURS_PER_WEEK for old, new in weeks.items()})
+    unit, hours = _unit(run)
+    frame = frame.assign(
+        after=frame["after_hours"] / hours,
+        alone_after=frame["alone_after_hours"] / hours,
+        sooner=frame["sooner_weeks"] * HOURS_PER_WEEK / hours,
+    )
     columns: Columns = {
         "target": ("target AUC", "{:.3f}"),
         "reached_week": ("reached", partial(_mean_week, run)),
-        "after_weeks": ("weeks after it joined", "{:.1f}"),
-        "alone_after_weeks": ("the same alone", "{:.1f}"),
-        "sooner_weeks": ("weeks sooner", "{:+z.1f}"),
+        "after": (f"{unit} after it joined", "{:.1f}"),
+        "alone_after": ("the same alone", "{:.1f}"),
+        "sooner": (f"{unit} sooner", "{:+z.1f}"),
         "test_auc": ("test AUC then", "{:.3f}"),
     }
     return _table(frame, BY_SITE, columns)
@@ -183,5 +191,14 @@ def _mean_week(run: Run, weeks: pd.Series) -> str:
 
 
 def _when(run: Run, week: float) -> str:
-    """Return a week as a date, if the scenario has dates."""
-    return "–" if pd.isna(week) else date_of(round(week, 1), run.study.common.rollout)
+    """Return a week as a date, if the scenario has dates; in a short rollout as an hour."""
+    if pd.isna(week):
+        return "–"
+    if is_short(run):
+        return f"hour {week * HOURS_PER_WEEK:.1f}"
+    return date_of(round(week, 1), run.study.common.rollout)
+
+
+def _unit(run: Run) -> tuple[str, float]:
+    """Return the unit of time of a rollout's tables, and its hours."""
+    return ("hours", 1.0) if is_short(run) else ("weeks", HOURS_PER_WEEK)
