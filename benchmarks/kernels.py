@@ -25,6 +25,7 @@ from federated.data.phantom import phantom_site
 from federated.evaluation import predict
 from federated.metrics import classification_metrics
 from federated.models import build_model
+from federated.models.blocks import WholeMapConv2d
 from federated.seeding import torch_generator
 from federated.settings import Contrast, Phantom, Train
 from federated.training import make_optimizer, train_round
@@ -115,7 +116,8 @@ def layers(batch: int, *, bf16: bool) -> None:
     for (shape, side, stride, padding), times in seen.items():
         n_out, n_in, size, _ = shape
         groups = n_out if n_in == 1 else 1
-        conv = nn.Conv2d(n_in * groups, n_out, size, stride, padding, groups=groups)
+        kind = WholeMapConv2d if side == size else nn.Conv2d
+        conv = kind(n_in * groups, n_out, size, stride, padding, groups=groups)
         conv = conv.to(dtype=dtype, memory_format=torch.channels_last)
         x = torch.randn(batch, n_in * groups, side, side).to(dtype)
         x = x.contiguous(memory_format=torch.channels_last).requires_grad_(n_in > 3 or groups > 1)

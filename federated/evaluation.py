@@ -10,7 +10,17 @@ from federated.batches import Images, evaluation_slices, load_batch
 from federated.compute import Compute, autocast
 from federated.sharing import holds_statistics
 
-EVALUATION_BATCH = 128
+BATCH_PIXELS = 2**19
+"""Pixels of an evaluation batch on a CPU: its maps then stay in the cache. The full network at 224
+px evaluates 25 images/s in batches of 10 and 16 in batches of 128, on one core."""
+LARGEST_BATCH = 256
+
+
+def evaluation_batch_size(size: int, device: torch.device) -> int:
+    """Return how many images of ``size`` pixels a side are evaluated at once."""
+    if device.type != "cpu":
+        return LARGEST_BATCH
+    return max(8, min(LARGEST_BATCH, BATCH_PIXELS // size**2))
 
 
 def outputs(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -29,7 +39,7 @@ def predict(
     """Return the probability of COVID for every image, (N,), and the mean cross-entropy."""
     model.eval()
     probabilities, loss = [], 0.0
-    for batch in evaluation_slices(len(images), EVALUATION_BATCH):
+    for batch in evaluation_slices(len(images), evaluation_batch_size(images.size, compute.device)):
         ids = torch.arange(len(images))[batch]
         x, y = load_batch(images, ids, compute.device, None)
         with autocast(compute.device, bf16=compute.bf16):
@@ -44,7 +54,7 @@ def embed(model: nn.Module, images: Images, ids: Tensor, compute: Compute) -> Te
     """Return the model's embeddings (n, d) of the training images ``ids``, in evaluation mode."""
     model.eval()
     parts = []
-    for batch in evaluation_slices(len(ids), EVALUATION_BATCH):
+    for batch in evaluation_slices(len(ids), evaluation_batch_size(images.size, compute.device)):
         x, _ = load_batch(images, ids[batch], compute.device, None)
         with autocast(compute.device, bf16=compute.bf16):
             _, z = outputs(model, x)

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from federated.errors import UserError
 from federated.models import MODELS, build_model
-from federated.models.blocks import conv_norm_relu
+from federated.models.blocks import WholeMapConv2d, conv_norm_relu
 from federated.models.convnet import ConvNet
 from federated.models.covidnet import CovidNet, pool_to_2x2
 from federated.models.original import OriginalCovidNet
@@ -92,7 +92,7 @@ def test_all_other_parameters_belong_to_convolutions() -> None:
     owners = {
         type(module) for module in on_meta(CovidNet).modules() if list(module.parameters(False))
     }
-    assert owners == {nn.Conv2d, nn.BatchNorm2d}
+    assert owners == {nn.Conv2d, WholeMapConv2d, nn.BatchNorm2d}
 
 
 def test_an_image_of_224_px_costs_12_3_gflop_and_its_maps_are_56_28_14_7() -> None:
@@ -376,3 +376,12 @@ def test_bad_factories_are_told_in_one_sentence(
 def test_a_norm_that_would_do_nothing_is_refused() -> None:
     with pytest.raises(UserError, match="takes no norm"):
         build_model("covidnet-original", width=0.125, image_size=64, norm="group", generator_seed=0)
+
+
+def test_a_kernel_over_the_whole_map_is_its_convolution() -> None:
+    layer = WholeMapConv2d(6, 4, 2)
+    x = torch.randn(3, 6, 2, 2, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.conv2d(x, layer.weight, layer.bias)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        found = layer.to(memory_format=layout)(x.contiguous(memory_format=layout))
+        torch.testing.assert_close(found, expected)

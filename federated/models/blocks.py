@@ -2,7 +2,8 @@
 
 import math
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from federated.errors import UserError
 
@@ -26,6 +27,19 @@ def require_size(size: tuple[int, ...], smallest: int) -> None:
         )
 
 
+class WholeMapConv2d(nn.Conv2d):
+    """A convolution whose kernel covers the map: (B, C, k, k) -> (B, n_out, 1, 1).
+
+    It is a matrix product, and as one it takes a fraction of a convolution's time.
+    """
+
+    def forward(self, map: Tensor) -> Tensor:
+        """Return the one value per output channel."""
+        # Channels last in both, so that neither is copied where it is stored so.
+        rows, kernels = (t.permute(0, 2, 3, 1).flatten(1) for t in (map, self.weight))
+        return linear(rows, kernels, self.bias)[:, :, None, None]
+
+
 def conv(
     n_in: int,
     n_out: int,
@@ -35,6 +49,7 @@ def conv(
     padding: int = 0,
     groups: int = 1,
     gain: float = 1.0,
+    kind: type[nn.Conv2d] = nn.Conv2d,
 ) -> nn.Conv2d:
     """Return a biased convolution with weights from N(0, gain^2 / fan_in) and zero biases.
 
@@ -42,7 +57,7 @@ def conv(
     It is 1 before a ReLU too, not sqrt(2): outside the heads a max-pool follows nearly every
     ReLU and raises the second moment by about what the ReLU took.
     """
-    layer = nn.Conv2d(n_in, n_out, size, stride=stride, padding=padding, groups=groups)
+    layer = kind(n_in, n_out, size, stride=stride, padding=padding, groups=groups)
     nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
@@ -89,13 +104,14 @@ def conv_norm_relu(
     stride: int = 1,
     padding: int = 0,
     halve: bool = False,
+    kind: type[nn.Conv2d] = nn.Conv2d,
 ) -> nn.Sequential:
     """Return convolution, norm and ReLU, each its own module: without a norm the ReLU stays.
 
     With ``halve`` a 2x2 max-pool follows. It stands before the ReLU: the two commute to the bit,
     gradients included, and so the ReLU works on a quarter of the map.
     """
-    layer = conv(n_in, n_out, size, stride=stride, padding=padding)
+    layer = conv(n_in, n_out, size, stride=stride, padding=padding, kind=kind)
     pool = [nn.MaxPool2d(2)] if halve else []
     return nn.Sequential(layer, *norm_layers(n_out, norm), *pool, nn.ReLU())
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool2d
 
-from federated.models.blocks import PEPX, conv, conv_norm_relu, require_size, scaled
+from federated.models.blocks import PEPX, WholeMapConv2d, conv, conv_norm_relu, require_size, scaled
 
 BLOCK_CHANNELS = (256, 512, 1024, 2048)
 BLOCK_DEPTHS = (3, 4, 6, 3)
@@ -130,12 +130,12 @@ class CovidNet(nn.Module):
         features = self.backbone.out_channels
         hidden, narrow = scaled(1024, width), scaled(256, width)
         self.classifier = nn.Sequential(
-            conv_norm_relu(features, hidden, 2, norm=norm),
+            conv_norm_relu(features, hidden, 2, norm=norm, kind=WholeMapConv2d),
             conv_norm_relu(hidden, narrow, norm=norm),
             conv(narrow, num_classes),
         )
         self.projection = nn.Sequential(
-            conv_norm_relu(features, hidden, 2, norm=norm),
+            conv_norm_relu(features, hidden, 2, norm=norm, kind=WholeMapConv2d),
             conv_norm_relu(hidden, projection, norm=norm),
         )
 
