@@ -18,7 +18,7 @@ ENGINE = "engine."
 
 def main(words: list[str] | None = None) -> int:
     """Run the command ``consilium`` and return its exit status."""
-    arguments = _parser().parse_args(words)
+    arguments = _arguments(words)
     try:
         return int(arguments.call(arguments) or 0)
     except UserError as error:
@@ -27,6 +27,18 @@ def main(words: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("consilium: stopped.", file=sys.stderr)
         return 130
+
+
+def _arguments(words: list[str] | None) -> argparse.Namespace:
+    """Return the parsed command; key=value words may stand after options, too."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(words)
+    unknown = [word for word in rest if "=" not in word or word.startswith("-")]
+    if unknown or (rest and "settings" not in arguments):
+        parser.error(f"unrecognized arguments: {' '.join(unknown or rest)}")
+    if rest:
+        arguments.settings = [*arguments.settings, *rest]
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -135,3 +135,15 @@ def test_json_prints_one_event_a_line(tiny, capsys: pytest.CaptureFixture[str]) 
     kinds = [event["kind"] for event in events]
     assert kinds.count("round-ended") == 1 and kinds[-1] == "run-ended"
     assert kinds.count("site-started") == kinds.count("site-ended") > 0
+
+
+def test_settings_may_stand_after_options() -> None:
+    words = ["run", "a.toml", "rounds=2", "--quiet", "train.lr=0.1"]
+    found = cli._arguments(words)
+    assert found.settings == ["rounds=2", "train.lr=0.1"] and found.style == "quiet"
+
+
+@pytest.mark.parametrize("words", [["run", "--qiet"], ["methods", "a=b"], ["run", "--a=b"]])
+def test_what_no_command_knows_is_refused(words: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli._arguments(words)
