@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from federated import cli
 from federated.cli import main
 
 HEAVY = ("torch", "ray", "flwr", "pandas", "matplotlib", "numpy")
