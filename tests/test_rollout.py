@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from federated import cli
 from federated.config import parse, read_toml, to_toml, with_scenario
 from federated.errors import UserError
 from federated.rollout.clock import transfer_hours, trip
@@ -92,6 +93,28 @@ def test_groups_take_the_hospitals_that_no_table_names() -> None:
 def test_an_impossible_scenario_gets_a_sentence(tables: dict[str, Calendar], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         scenario_of(Rollout(), tuple(tables.items()), NAMES)
+
+
+@pytest.mark.parametrize("start", ["2026-13-01", "monday", "20260105"])
+def test_week_0_needs_a_real_date(start: str) -> None:
+    with pytest.raises(UserError, match=f"rollout.start = '{start}' is no date"):
+        scenario_of(Rollout(start=start), (), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["rollout.group.far.count=9"], "wants 9 hospitals, but only 4 of the 4"),
+        (["rollout.hospital.nowhere.speed=2"], "is none of the 4 hospitals"),
+        (["rollout.hospital.phantom-1.go-live=soon"], "'soon' is no week"),
+    ],
+)
+def test_the_command_says_what_is_wrong_before_anything_runs(
+    words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", f"folder={tmp_path / 'run'}", *words]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_only_leaves_the_others_out() -> None:

@@ -13,6 +13,7 @@ from federated.data import site_names
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, Settings
 from federated.keys import plain
 from federated.network import check_network, configured_boundary, network_of
+from federated.rollout.scenario import scenario_of
 
 SERVER_APP = "server.app:app"
 CLIENT_APP = "clients.app:app"
@@ -28,14 +29,25 @@ def check(study: Study) -> None:
     """Find mistakes that every site would run into, before any of them starts.
 
     Raises:
-        UserError: a network does not fit its method, or a GPU is wanted where there is none.
+        UserError: a network does not fit its method, a GPU is wanted where there is none, or the
+            scenario does not fit the hospitals.
     """
+    check_scenario(study)
     if study.common.engine.kind == "inline":
         device_for(study.common.engine.gpus)
     for method, config in study.by_method.items():
         model = network_of(config, seed=0)
         check_network(config, model, method)
         configured_boundary(config, model)
+
+
+def check_scenario(study: Study) -> None:
+    """Find what a scenario asks of hospitals that the run does not have.
+
+    Raises:
+        UserError: the scenario does not fit the hospitals.
+    """
+    scenario_of(study.common.rollout, study.common.calendars, site_names(study.common))
 
 
 @contextmanager
@@ -79,6 +91,8 @@ def run(given: Given, listener: Listener | None = None) -> None:
         UserError: a setting is wrong, or too few sites answered.
     """
     run_config = {key: plain(value) for key, value in with_scenario(given).items()}
-    with open_grid(parse(given), run_config, listener) as grid:
+    study = parse(given)
+    check_scenario(study)
+    with open_grid(study, run_config, listener) as grid:
         context = Context(RUN_ID, SERVER_NODE, {}, RecordDict(), dict(run_config))
         load_app(SERVER_APP)(grid, context)

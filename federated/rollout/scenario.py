@@ -85,6 +85,8 @@ def scenario_of(
         UserError: a table names no hospital of the run, groups need more hospitals than there are,
             or a moment cannot be read.
     """
+    if rollout.start and not is_date(rollout.start):
+        raise UserError(f"rollout.start = '{rollout.start}' is no date such as 2026-01-05.")
     tables = dict(calendars)
     named = {key.partition(".")[2] for key in tables if key.startswith("hospital.")}
     for name in sorted(named - set(names)):
@@ -167,6 +169,14 @@ def moment(text: str, rollout: Rollout) -> float:
     if not 0 <= weeks < math.inf:
         raise ValueError(f"'{text}' lies before week 0.")
     return weeks
+
+
+def is_date(text: str) -> bool:
+    """Return whether ``text`` is a date such as 2026-01-05."""
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def windows(text: str, rollout: Rollout) -> Windows:
