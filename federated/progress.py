@@ -50,6 +50,7 @@ class Display:
         self.auc: dict[str, float | None] = {}
         self.best: dict[str, float] = {}
         self.speed = 0.0
+        self.title = ""
         self.cells = len(study.cells())
         self.bars = Progress(
             TextColumn("{task.description}"),
@@ -69,8 +70,8 @@ class Display:
             site = self.sites[event["node"] - FIRST_SITE_NODE]
             self.doing[site] = DOING[event["action"]] if kind == "site-started" else ""
         elif kind == "cell-started":
-            title = f"{event['method']}, seed {event['seed']}"
-            self.bars.reset(self.cell, description=title, total=event["rounds"])
+            self.title = f"{event['method']}, seed {event['seed']}"
+            self.bars.reset(self.cell, description=self.title, total=event["rounds"])
             self.bars.advance(self.cell, event["after"])
             self.bars.advance(self.whole, event["after"])
             self.auc, self.best = {}, {}
@@ -79,6 +80,9 @@ class Display:
             self.auc = event["val_auc"]
             known = {site: auc for site, auc in self.auc.items() if auc is not None}
             self.best = {**known, **{s: max(b, known.get(s, b)) for s, b in self.best.items()}}
+            if "week" in event:
+                week = f"{self.title}, week {event['week']:.4g}"
+                self.bars.update(self.cell, description=week)
             self.bars.advance(self.cell)
             self.bars.advance(self.whole)
 
