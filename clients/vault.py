@@ -7,6 +7,7 @@ restarts; a site's batch norm and memory must outlive both.
       round-000007.safetensors   private tensors as they were when round 7 ended
       round-000007.json          their SHA-256 and facts; written last, it makes the version count
       kept.safetensors, .json    the round's model that the site's own validation images prefer
+      kept-000007.safetensors    the same of an earlier round, where rounds may become void
       final.safetensors, .json   what the site uses in the end, personalised or not
       predictions-kept.csv       probabilities per image; they never leave the site
 """
