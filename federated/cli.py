@@ -122,7 +122,7 @@ def _execute(given: dict[str, Any], arguments: argparse.Namespace, *, new: bool)
     # A network of the user's own, package.module:factory, lies where the command is called.
     sys.path.insert(0, str(Path.cwd()))
     from federated.config import parse
-    from federated.imports import import_dynamo, without_collector
+    from federated.imports import without_collector
     from federated.raystart import start_ahead
     from federated.runfolder import choose_folder
 
@@ -133,8 +133,6 @@ def _execute(given: dict[str, Any], arguments: argparse.Namespace, *, new: bool)
         from federated.data import prepare, site_names
         from federated.engine import check, run
         from federated.progress import preparing, progress, site_lines, stoppable
-    if study.common.engine.kind == "inline":
-        import_dynamo()
     check(study)
     folder = choose_folder(study.common, new=new)
     sites = site_names(study.common)

@@ -3,7 +3,6 @@
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 
 
 @contextmanager
@@ -21,9 +20,3 @@ def without_collector() -> Iterator[None]:
         gc.freeze()
         if enabled:
             gc.enable()
-
-
-def import_dynamo() -> None:
-    """Import what torch's optimisers import at their first step, before they do it themselves."""
-    with without_collector():
-        import_module("torch._dynamo")

@@ -18,6 +18,7 @@ from federated.errors import UserError
 from federated.evaluation import outputs
 from federated.losses import moon, nt_xent, proximal, sup_con
 from federated.memory import ContrastiveMemory, MemoryView
+from federated.optimizers import SGD, Adam
 from federated.settings import Contrast, Train
 
 
@@ -49,13 +50,9 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Return the local optimiser."""
     if train.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=lr, momentum=train.momentum, weight_decay=train.weight_decay
-        )
+        return SGD(parameters, lr=lr, momentum=train.momentum, weight_decay=train.weight_decay)
     betas = (train.momentum, 0.999)
-    return torch.optim.Adam(
-        parameters, lr=lr, betas=betas, weight_decay=train.weight_decay, fused=True
-    )
+    return Adam(parameters, lr=lr, betas=betas, weight_decay=train.weight_decay, fused=True)
 
 
 def class_weights(labels: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from flwr.app import Error, Message
 from federated.answers import Tally
 from federated.engine.grid import Settings, context_of, enter_task, give_id
 from federated.exact import ExactSum
-from federated.imports import import_dynamo, without_collector
+from federated.imports import without_collector
 from federated.wire import Order
 
 CRASHED = 1005
@@ -49,7 +49,6 @@ class Worker:
             import torch
 
             self._client = getattr(import_module(module), name)
-        import_dynamo()
         torch.set_num_threads(threads)
         enter_task()
         self._run_config, self._sites = run_config, count
