@@ -7,16 +7,17 @@ run.selected("test")   # at the round that each site's validation images chose
 run.timeline           # of a rollout: method, seed, round, site, activity, start, end
 """
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from federated.config import Study, parse, read_toml
 from federated.errors import UserError
+from federated.tables import pd
 
 COLUMNS = (
     "method",

@@ -87,7 +87,7 @@ def load_site(config: Config, site: str) -> SiteData:
             "sets which there are"
         )
     folder = plan_of(config, known[site]).publish(lambda done, total: None)
-    return entry.load_training(folder, site)
+    return entry.load_training(folder, site)[0]
 
 
 def prepare(config: Config, report: Report | None = None) -> tuple[SiteSummary, ...]:
@@ -126,13 +126,10 @@ def prepare(config: Config, report: Report | None = None) -> tuple[SiteSummary, 
 
 
 def _summary(site: str, made: Plan, folder: Path) -> SiteSummary:
-    found = entry.read(folder)
-    data = entry.site_data(found, site)
+    data, groups = entry.load_training(folder, site)
     counts = {}
     for name in SPLITS:
         positive = int(data.split(name).labels.sum())
         counts[name] = (len(data.split(name)) - positive, positive)
-    skipped = (*made.skipped, *found.skipped)
-    return SiteSummary(
-        site, counts, found.rows["group"].nunique(), made.notes, skipped, made.drawn, folder
-    )
+    skipped = (*made.skipped, *entry.skipped_files(folder))
+    return SiteSummary(site, counts, groups, made.notes, skipped, made.drawn, folder)

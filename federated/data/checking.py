@@ -1,14 +1,15 @@
 """The findings of ``consilium data check`` as text."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from federated.data.leaks import Leaks
 from federated.data.site import SPLITS
 from federated.data.survey import Surveyed, skipped
+from federated.tables import pd
 
 SHOWN = 10  # findings of a kind before the rest is only counted
 

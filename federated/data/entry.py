@@ -5,6 +5,8 @@ each; ``facts.parquet`` and ``thumbnails.npy`` hold what ``consilium data check`
 it; ``skipped.json`` has a sentence for each unusable file that was left out.
 """
 
+from __future__ import annotations
+
 import itertools
 import json
 import os
@@ -15,12 +17,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from federated.data import manifest
 from federated.data.section import Grey
 from federated.data.site import SPLITS, SiteData, Split
 from federated.errors import UserError
+from federated.tables import pd
 
 IMAGES, THUMBNAILS = "images.npy", "thumbnails.npy"
 MANIFEST, FACTS, SKIPPED = "manifest.parquet", "facts.parquet", "skipped.json"
@@ -110,23 +112,21 @@ def _damaged(folder: Path) -> UserError:
     return UserError(f"{folder}: the cache entry is damaged; delete this folder")
 
 
-def _training(rows: pd.DataFrame) -> dict[str, list[Any]]:
+def _training(rows: pd.DataFrame) -> dict[str, Any]:
     """Return what training needs of rows that are ordered by split."""
     counts = [int((rows["split"] == name).sum()) for name in SPLITS]
     return {
         "ends": [0, *np.cumsum(counts).tolist()],
         "labels": rows["label"].astype(int).tolist(),
         "ids": rows["path"].tolist(),
+        "groups": int(rows["group"].nunique()),
     }
 
 
-def site_data(entry: Entry, site: str) -> SiteData:
-    """Return what training sees of an entry."""
-    return _site_data(entry.pixels, _training(entry.rows), site)
+def load_training(folder: Path, site: str) -> tuple[SiteData, int]:
+    """Return what training sees of the entry in ``folder``, and its number of groups.
 
-
-def load_training(folder: Path, site: str) -> SiteData:
-    """Return what training sees of the entry in ``folder``, without reading its tables.
+    Its tables are not read.
 
     Raises:
         UserError: it was damaged after it was written.
@@ -135,15 +135,18 @@ def load_training(folder: Path, site: str) -> SiteData:
         training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
         pixels: Grey = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:  # an entry of before there was such a file, or a damaged one
-        return site_data(read(folder), site)
+        training = {}
     except (OSError, ValueError) as error:
         raise _damaged(folder) from error
+    if "groups" not in training:
+        found = read(folder)
+        training, pixels = _training(found.rows), found.pixels
     if not len(pixels) == len(training["labels"]) == len(training["ids"]):
         raise _damaged(folder)
-    return _site_data(pixels, training, site)
+    return _site_data(pixels, training, site), training["groups"]
 
 
-def _site_data(pixels: Grey, training: Mapping[str, list[Any]], site: str) -> SiteData:
+def _site_data(pixels: Grey, training: Mapping[str, Any], site: str) -> SiteData:
     labels, ids = np.array(training["labels"], dtype=np.int64), tuple(training["ids"])
     parts = [
         Split(pixels[start:end], labels[start:end], ids[start:end])

@@ -5,18 +5,20 @@ Rule for files that cannot be used (missing, damaged, of unknown format, too sma
 sentence stays with the entry. An entry with such files never serves a strict run.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from federated.data import cache, duplicates, entry, images, splits
 from federated.data.images import Decoded
 from federated.data.listing import Listing
 from federated.errors import UserError
 from federated.settings import Data
+from federated.tables import pd
 
 
 def key(listing: Listing, data: Data, name: str) -> str:

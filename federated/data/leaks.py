@@ -8,15 +8,17 @@ A leak is ours where we chose the place: between splits that we drew, or between
 partition.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from federated.data.duplicates import near_pairs, standardise
 from federated.data.survey import Surveyed, manifest_rows
+from federated.tables import pd
 
 
 @dataclass(frozen=True)

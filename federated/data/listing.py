@@ -1,13 +1,14 @@
 """The images of one data set before any is opened."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from federated.data import dicom, images
 from federated.errors import UserError
+from federated.tables import pd
 
 Row = tuple[str, int, str, str]
 

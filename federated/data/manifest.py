@@ -3,16 +3,17 @@
 A user's manifest needs less than the full format; see ``federated.data.usermanifest``.
 """
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-import pandas as pd
-
 from federated.data.site import SPLITS
 from federated.errors import UserError, did_you_mean
+from federated.tables import pd
 
 COLUMNS = ("path", "site", "group", "label", "split", "sha256", "width", "height")
 NUMBERS = ("label", "width", "height")

@@ -8,9 +8,10 @@ patients, as they come. ``column`` makes a hospital of each value of a column; a
 goes to the hospital with most of its images.
 """
 
+from __future__ import annotations
+
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from federated.data.dealing import Claim, Counts, counts_of, deal, largest_first
 from federated.data.listing import Listing
@@ -19,6 +20,7 @@ from federated.data.site import SPLITS
 from federated.errors import UserError
 from federated.seeding import numpy_generator, seed_for
 from federated.settings import Config, Partition
+from federated.tables import pd
 
 
 def parts(config: Config, dataset: str, listing: Listing) -> tuple[str, ...]:

@@ -1,16 +1,17 @@
 """Where images come from: each source in the settings becomes data sets, each a ``Listing``."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import pandas as pd
-
 from federated.data import folders, publishers, usermanifest
 from federated.data.listing import Listing, class_notes, folder, pairs
 from federated.errors import UserError
 from federated.settings import Data
+from federated.tables import pd
 
 
 @dataclass(frozen=True)

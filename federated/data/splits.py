@@ -1,15 +1,17 @@
 """Which split each group of images goes to: nothing may leak."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from federated.data.dealing import Claim, Counts, counts_of, deal, largest_first
 from federated.data.site import SPLITS
 from federated.errors import UserError
 from federated.settings import Data
+from federated.tables import pd
 
 
 def draw(full: pd.DataFrame, data: Data, site: str) -> list[str]:

@@ -1,11 +1,12 @@
 """What every hospital of a config holds, read whole for whoever checks the data."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from federated import data
 from federated.data import entry
@@ -13,6 +14,7 @@ from federated.data.entry import Entry
 from federated.data.hospitals import hospitals
 from federated.data.plans import Hospital
 from federated.settings import Config
+from federated.tables import pd
 
 SAMPLE = 512  # images of a site that its histogram is of
 BINS = 32

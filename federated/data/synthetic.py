@@ -1,14 +1,15 @@
 """Phantom hospitals in the cache."""
 
+from __future__ import annotations
+
 import hashlib
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
-import pandas as pd
-
 from federated.data import cache, entry, images, splits
 from federated.settings import Config
+from federated.tables import pd
 
 
 def key(config: Config, name: str) -> str:

@@ -4,11 +4,11 @@ Rules for bad rows (unknown label or split, no path, unusable site, a repetition
 the first; otherwise they are left out and each gets its sentence.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-
-import pandas as pd
 
 from federated.data.manifest import (
     label_of,
@@ -19,6 +19,7 @@ from federated.data.manifest import (
 )
 from federated.data.site import SPLITS
 from federated.errors import UserError, did_you_mean
+from federated.tables import pd
 
 COLUMNS = ("path", "label", "site", "patient", "split")
 _SPLITS = {**dict(zip(SPLITS, SPLITS, strict=True)), "validation": "val", "": ""}
