@@ -26,6 +26,7 @@ def consilium(*words: str, cwd: Path | None = None) -> subprocess.CompletedProce
         ["resume", "--help"],
         ["report", "--help"],
         ["data", "--help"],
+        ["benefit", "--help"],
         ["methods"],
         ["config"],
         ["config", "--markdown"],
