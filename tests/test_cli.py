@@ -27,6 +27,7 @@ def consilium(*words: str, cwd: Path | None = None) -> subprocess.CompletedProce
         ["report", "--help"],
         ["data", "--help"],
         ["benefit", "--help"],
+        ["what-if", "--help"],
         ["methods"],
         ["config"],
         ["config", "--markdown"],
