@@ -13,6 +13,7 @@ from test_rollout_plots import texts
 
 from federated import plots
 from federated.plots.rollout_target import EDGE
+from federated.results import load
 
 MANY = [f"hospital-{i:02d}" for i in range(40)]
 
@@ -43,6 +44,28 @@ def test_a_lane_has_the_weeks_together_and_alone(tmp_path: Path) -> None:
     assert marks(ax, "reached_week") == [(week(182), "o"), (week(183), "o")]
     assert marks(ax, "alone_week") == [(week(338), "o"), (week(339), "o")]
     assert "not reached in this run" not in texts(ax)
+
+
+def test_methods_of_a_study_s_own_are_told_apart(tmp_path: Path) -> None:
+    bases = {"method.mine.base": "fedavg", "method.yours.base": "fedavg"}
+    run = made_up(tmp_path, SITES, 3, {}, methods=["local", "fedavg"])
+    for name in ("metrics.csv", "timeline.csv"):
+        lines = (tmp_path / name).read_text().splitlines()
+        of = [line for line in lines if line.startswith("fedavg,")]
+        mine, yours = ([line.replace("fedavg", m, 1) for line in of] for m in ("mine", "yours"))
+        kept = [line for line in lines if line not in of]
+        (tmp_path / name).write_text("\n".join([*kept, *mine, *yours]) + "\n")
+    config = "".join(f'{key} = "{value}"\n' for key, value in bases.items())
+    config = 'methods = ["local", "mine", "yours"]\nrounds = 3\n' + config
+    (tmp_path / "config.toml").write_text(config)
+    figure = plots.rollout_target(load(run.folder))
+    colours = {
+        line.get_color()
+        for title in ("mine", "yours")
+        for line in panel(figure, title).lines
+        if line.get_label() == "reached_week"
+    }
+    assert len(colours) == 2
 
 
 def test_what_was_never_reached_is_an_arrow_beyond_the_end(tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ def rollout_disturbances(run: Run, *, width: float = DOUBLE) -> Figure:
     if frame.empty:
         raise NothingToDrawError(f"{run.folder} has come to no disturbance of its scenario.")
     shown, note = _shown(frame)
-    looks = method_looks(names(frame, "method"))
+    every = method_looks(run.study.common.methods)
+    looks = {name: every[name] for name in names(frame, "method")}
     figure, axes = panels(len(shown), width=width, height=1.55, least=1.7)
     for ax, event in zip(axes, shown, strict=True):
         _draw(ax, _of(frame, event), looks)

@@ -37,7 +37,9 @@ def rollout_joining(run: Run, *, width: float = DOUBLE) -> Figure:
     drawn = [column for column in DRAWN if frame[column].notna().any()]
     if not drawn:
         raise NothingToDrawError(f"{run.folder} has no newcomer whose AUC is known.")
-    looks = method_looks(names(frame, "method"))
+    # Of the whole run, so that a method looks the same in every figure.
+    every = method_looks(run.study.common.methods)
+    looks = {name: every[name] for name in names(frame, "method")}
     weeks = frame.groupby("joiner")["week"].mean().sort_values(kind="stable")
     is_few = len(weeks) <= MOST_ROWS
     figure, axes = panels(

@@ -94,14 +94,16 @@ def _weeks(run: Run, target: float | None) -> pd.DataFrame:
 
 def _ways(run: Run, method: str) -> list[Way]:
     """Return alone, if the run has it, and together, in the order of drawing."""
-    looks = method_looks([ALONE, method])
-    together = {"marker": "o", "ms": 4.0, "mew": 0, "color": looks[method].colour}
-    alone = {"marker": "o", "ms": 6.5, "mew": 1.0, "mfc": "white", "mec": looks[ALONE].colour}
-    ways = [
-        Way("alone_week", "alone", looks[ALONE].colour, alone, (0, (4, 1.5))),
-        Way("reached_week", f"together: {short(method)}", looks[method].colour, together, "-"),
-    ]
-    return ways if ALONE in run.study.common.methods else ways[1:]
+    # Of the whole run, so that a method looks the same in every figure.
+    looks = method_looks(run.study.common.methods)
+    colour = looks[method].colour
+    mark = {"marker": "o", "ms": 4.0, "mew": 0, "color": colour}
+    together = Way("reached_week", f"together: {short(method)}", colour, mark, "-")
+    if ALONE not in looks:
+        return [together]
+    grey = looks[ALONE].colour
+    ring = {"marker": "o", "ms": 6.5, "mew": 1.0, "mfc": "white", "mec": grey}
+    return [Way("alone_week", "alone", grey, ring, (0, (4, 1.5))), together]
 
 
 def _draw_lanes(
