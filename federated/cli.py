@@ -6,7 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from federated import __version__, data_command, questions_command
+from federated import (
+    __version__,
+    data_command,
+    questions_command,
+    rollout_command,
+    what_if_command,
+)
 from federated.errors import UserError
 
 # Neither a simulation nor its sites talk to anyone: Flower's telemetry and update check stay off.
@@ -65,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(call=lambda a: _report(a.folder))
 
     data_command.add(commands)
+    rollout_command.add(commands)
     questions_command.add(commands)
+    what_if_command.add(commands)
 
     methods = commands.add_parser("methods", help="list the methods and what makes each")
     methods.set_defaults(call=_methods)

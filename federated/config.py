@@ -13,7 +13,7 @@ from typing import Any
 from federated.errors import UserError, did_you_mean
 from federated.keys import KEYS, checked, find_key, plain
 from federated.methods import METHODS
-from federated.rollout.reading import calendar_values, calendars_of, split_calendars
+from federated.rollout.reading import TABLES, calendar_values, calendars_of, split_calendars
 from federated.rollout.settings import Rollout
 from federated.settings import Config
 
@@ -78,8 +78,14 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals:
             raise UserError(f"'{word}' is not a setting; write key=value, such as rounds=5.")
-        given[key.strip().replace("_", "-")] = value.strip()
+        given[_hyphenated(key.strip())] = value.strip()
     return given
+
+
+def _hyphenated(key: str) -> str:
+    """Return a key with hyphens for underscores; a hospital is called what it is called."""
+    table, dot, last = key.rpartition(".") if key.startswith(TABLES) else ("", "", key)
+    return table + dot + last.replace("_", "-")
 
 
 def parse_run_config(run_config: Mapping[str, Any]) -> dict[str, Any]:

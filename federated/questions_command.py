@@ -9,7 +9,7 @@ from federated.errors import UserError
 
 def add(commands: Any) -> None:
     """Add both commands to the command's subparsers."""
-    contribution = _verb(
+    contribution = verb(
         commands,
         "contribution",
         _contribution,
@@ -23,24 +23,26 @@ def add(commands: Any) -> None:
         metavar="ORDERS",
         help="Shapley values too; up to four hospitals every order, else so many drawn ones",
     )
-    order = _verb(
+    order = verb(
         commands, "order", _order, "which order of going live is best: the same weeks, dealt anew"
     )
     order.add_argument("--tries", type=int, default=24, help="orders to try at most (24)")
 
 
-def _verb(commands: Any, name: str, call: Any, meaning: str) -> argparse.ArgumentParser:
+def verb(commands: Any, name: str, call: Any, meaning: str) -> argparse.ArgumentParser:
+    """Return the parser of a question that takes several runs of a configuration."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=meaning, description=meaning)
     parser.add_argument("config", type=Path, help="a .toml file")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="overrides")
     parser.add_argument(
         "--to", type=Path, help=f"folder of the runs and the answer (runs/NAME-{name})"
     )
-    parser.set_defaults(call=call)
+    parser.set_defaults(call=call, verb=name)
     return parser
 
 
-def _given(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
+def asked(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
+    """Return the checked configuration and the folder of the runs; the cache is filled."""
     from federated.config import parse, parse_overrides, read_toml, with_scenario
     from federated.questions.trials import ready
 
@@ -48,9 +50,8 @@ def _given(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
         {**read_toml(arguments.config), **parse_overrides(arguments.settings), "folder": ""}
     )
     name = parse(given).common.name
-    verb = "contribution" if arguments.call is _contribution else "order"
     ready(given)
-    return given, arguments.to or Path("runs") / f"{name}-{verb}"
+    return given, arguments.to or Path("runs") / f"{name}-{arguments.verb}"
 
 
 def _contribution(arguments: argparse.Namespace) -> None:
@@ -69,7 +70,7 @@ def _contribution(arguments: argparse.Namespace) -> None:
     from federated.questions.trials import final_auc, table_text, the_method, trial
     from federated.rollout.scenario import scenario_of
 
-    given, folder = _given(arguments)
+    given, folder = asked(arguments)
     method, common = the_method(given), parse(given).common
     everyone = list(scenario_of(common.rollout, common.calendars, site_names(common)).hospitals)
     of = [name.strip() for name in arguments.of.split(",") if name.strip()] or everyone
@@ -112,21 +113,20 @@ def _order(arguments: argparse.Namespace) -> None:
         slots,
     )
     from federated.questions.pictures import order_figure
+    from federated.questions.tables import without_tables
     from federated.questions.trials import final_auc, table_text, the_method, trial
-    from federated.rollout.reading import TABLES
     from federated.rollout.scenario import scenario_of
 
-    given, folder = _given(arguments)
+    given, folder = asked(arguments)
     method, common = the_method(given), parse(given).common
     scenario = scenario_of(common.rollout, common.calendars, site_names(common))
     if len(set(slots(scenario))) < 2:
         raise UserError("all hospitals go live in the same week, so there is no order to choose.")
-    bare = {key: value for key, value in given.items() if not key.startswith(TABLES)}
     until = parse(given).by_method[method].rounds / common.rollout.rounds_per_week
     rows = {}
     for number, order in enumerate(orders_to_try(scenario, arguments.tries, common.rollout.seed)):
         told = {"methods": method, **settings_of(scenario, order)}
-        run = trial({**bare}, folder / f"order-{number:03d}", told)
+        run = trial(without_tables(given), folder / f"order-{number:03d}", told)
         rows[order] = {
             "val AUC over time": float(
                 auc_over_time(run, method, list(scenario.hospitals), until).mean()

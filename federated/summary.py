@@ -13,7 +13,8 @@ import pandas as pd
 
 from federated.plots.gallery import caption, save_all
 from federated.plots.numbers import MOST_PANELS, shown_sites, values
-from federated.plots.rollout_tables import sections, site_target_table, target_table
+from federated.plots.rollout_answers import answers
+from federated.plots.rollout_tables import site_target_table, target_table
 from federated.plots.tables import (
     BEHIND,
     choice_table,
@@ -163,9 +164,13 @@ def _rollout(run: Run, figures: Iterable[Path]) -> Iterable[str]:
     if run.timeline.empty:
         return
     yield '<h2>Rollout</h2>\n<p class="note">all hours, weeks and dates are virtual</p>'
-    yield from (_figure(path) for path in figures)
-    for title, table, note in sections(run):
-        yield _section(title, table, note, most=MOST_ROWS, level=3)
+    paths = {path.stem: path for path in figures}
+    beside = {name for answer in answers().values() for name in answer.figures}
+    yield from (_figure(path) for name, path in paths.items() if name not in beside)
+    for answer in answers().values():
+        for table in answer.tables:
+            yield _section(table.title, table.of(run), table.note, most=MOST_ROWS, level=3)
+        yield from (_figure(paths[name]) for name in answer.figures if name in paths)
 
 
 def _section(

@@ -26,6 +26,8 @@ def consilium(*words: str, cwd: Path | None = None) -> subprocess.CompletedProce
         ["resume", "--help"],
         ["report", "--help"],
         ["data", "--help"],
+        ["benefit", "--help"],
+        ["what-if", "--help"],
         ["methods"],
         ["config"],
         ["config", "--markdown"],

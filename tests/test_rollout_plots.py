@@ -11,8 +11,9 @@ from test_rollout_answers import tiny
 from test_summary import Page, cells
 
 from federated import plots
-from federated.plots.gallery import drawings
-from federated.plots.rollout_tables import sections, site_target_table, target_table
+from federated.plots.gallery import caption, drawings
+from federated.plots.rollout_answers import answers
+from federated.plots.rollout_tables import site_target_table, target_table
 from federated.plots.tables import markdown
 from federated.results import Run, load
 from federated.summary import summary_table, write_summary
@@ -31,7 +32,16 @@ BUSY = {
     "rollout.hospital.elm.speed": 0.3,
     "rollout.hospital.alder.new-scanner": "7",
 }
-ROLLOUT = {"rollout", "rollout-convergence", "rollout-benefit", "rollout-cost"}
+ROLLOUT = {
+    "rollout",
+    "rollout-convergence",
+    "rollout-target",
+    "rollout-benefit",
+    "rollout-waiting",
+    "rollout-cost",
+    "rollout-joining",
+    "rollout-disturbances",
+}
 
 
 @pytest.fixture
@@ -107,7 +117,7 @@ def test_of_many_lanes_some_are_named_and_the_figure_fits_a_page(tmp_path: Path)
     assert len(ax.get_yticks()) == 15 and ax.get_ylim()[0] == pytest.approx(99.6)
     assert figure.get_figheight() < 9
     saved = {path.stem for path in plots.save_all(run, tmp_path / "plots")}
-    assert saved >= ROLLOUT
+    assert saved >= ROLLOUT - {"rollout-disturbances"}
 
 
 def test_convergence_is_over_the_hours_of_each_evaluation(tmp_path: Path) -> None:
@@ -174,7 +184,8 @@ def test_a_run_that_is_no_rollout_says_so_and_has_none_of_the_figures(tmp_path: 
 def test_a_rollout_without_local_lacks_what_compares_with_it(tmp_path: Path) -> None:
     run = made_up(tmp_path, FIVE[:3], 4, {"rollout.target-auc": 0.5}, methods=["fedavg"])
     saved = {path.stem for path in plots.save_all(run, tmp_path / "plots")}
-    assert saved & ROLLOUT == {"rollout", "rollout-convergence"}
+    drawn = {"rollout", "rollout-convergence", "rollout-target", "rollout-waiting"}
+    assert saved & ROLLOUT == drawn
     assert list(target_table(run).columns) == ["method", "reached"]
     assert "Who reached the target" in Page(write_summary(run, [])).text
 
@@ -204,9 +215,12 @@ def test_the_page_holds_the_tables_the_figures_and_virtual_dates(five: Run) -> N
     page = Page(write_summary(five, figures))
     lines = page.text.split("\n")
     assert len(page.sources) == len(figures)
-    for title, table, note in sections(five):
-        assert not table.empty and title in lines and note in lines
+    for table in (table for answer in answers().values() for table in answer.tables):
+        assert not table.of(five).empty and table.title in lines and table.note in lines
     assert lines.index("Rollout") < lines.index("Hours and waiting") < lines.index("Plots")
+    # A figure stands right behind the table that it belongs to.
+    waiting = lines.index("Hours and waiting")
+    assert waiting < lines.index(caption("rollout-waiting")) < lines.index("Costs and gains")
     # Birch joins in week 4.
     assert "2026-02-02" in lines[lines.index("Newcomers") :]
 

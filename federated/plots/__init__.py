@@ -20,7 +20,11 @@ from federated.plots.numbers import NothingToDrawError
 from federated.plots.roc import roc
 from federated.plots.rollout import rollout
 from federated.plots.rollout_cost import rollout_cost
+from federated.plots.rollout_disturbances import rollout_disturbances
+from federated.plots.rollout_joining import rollout_joining
 from federated.plots.rollout_lines import rollout_benefit, rollout_convergence
+from federated.plots.rollout_target import rollout_target
+from federated.plots.rollout_waiting import rollout_waiting
 from federated.plots.style import DOUBLE, SINGLE, save
 
 __all__ = [
@@ -38,6 +42,10 @@ __all__ = [
     "rollout_benefit",
     "rollout_convergence",
     "rollout_cost",
+    "rollout_disturbances",
+    "rollout_joining",
+    "rollout_target",
+    "rollout_waiting",
     "save",
     "save_all",
     "training_loss",

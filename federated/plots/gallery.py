@@ -18,8 +18,8 @@ from federated.plots.memory import memory_occupancy
 from federated.plots.numbers import NothingToDrawError
 from federated.plots.roc import roc
 from federated.plots.rollout import rollout
-from federated.plots.rollout_cost import rollout_cost
-from federated.plots.rollout_lines import rollout_benefit, rollout_convergence
+from federated.plots.rollout_answers import answers
+from federated.plots.rollout_lines import rollout_convergence
 from federated.plots.style import save
 from federated.results import Run
 
@@ -37,9 +37,18 @@ CAPTIONS = {
     "to see, a tick a round.",
     "rollout-convergence": "Validation AUC over virtual time. Dotted: the hospital joins; ticks at "
     "the lower edge: others do.",
+    "rollout-target": "When each hospital reached its target AUC, together and alone; several "
+    "seeds: their median, small dots: the seeds. An arrow at the right edge: not in this run. If "
+    "the target is the best AUC reached alone, everyone gets there alone in the end.",
     "rollout-benefit": "Validation AUC together minus alone over virtual time; alone: its latest "
     "evaluation up to then. Above zero it pays to take part.",
+    "rollout-waiting": "Left: how each hospital spent its virtual hours. Right: hours that all "
+    "others of a round waited for it alone, between the last but one update and its own.",
     "rollout-cost": "Test AUC of the kept models over alone, against what it cost.",
+    "rollout-joining": "What newcomers gained over alone, and how the others' AUC moved from "
+    "before to 3 rounds after: observed, not the newcomer's doing. Lines: range of the seeds.",
+    "rollout-disturbances": "Validation AUC before a disturbance, after it and at the end: of the "
+    "hospital itself (solid) and the mean of the others (dashed). Bars: range of the seeds.",
     "memory": "The sites' contrastive memories when each round's training ended.",
 }
 DRIFT_CAPTION = (
@@ -60,8 +69,9 @@ def drawings(run: Run) -> Iterator[tuple[str, Callable[[], Figure]]]:
     if not run.timeline.empty:
         yield "rollout", partial(rollout, run)
         yield "rollout-convergence", partial(rollout_convergence, run)
-        yield "rollout-benefit", partial(rollout_benefit, run)
-        yield "rollout-cost", partial(rollout_cost, run)
+        for answer in answers().values():
+            for name, draw in answer.figures.items():
+                yield name, partial(draw, run)
     for method in run.study.common.methods:
         yield f"bn-drift-{method}", partial(bn_drift, run, method, run.study.common.seeds[0])
 

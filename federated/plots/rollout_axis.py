@@ -16,6 +16,8 @@ from federated.rollout.scenario import HOURS_PER_WEEK, Hospital, date_of
 
 JOIN = "#555555"
 
+INCHES_A_DATE = 0.8
+
 
 def needs_timeline(run: Run) -> None:
     """Do nothing if the run is a rollout.
@@ -45,14 +47,28 @@ def weeks_axis(run: Run, axes: Sequence[Axes], *, ticks: int = 5) -> None:
         title, locator = "hours", _HourLocator(nbins=ticks)
         shown = FuncFormatter(lambda week, _: f"{round(week * HOURS_PER_WEEK, 6):g}")
     elif rollout.start:
-        # A date is wide.
-        title, locator = "date", MaxNLocator(nbins=ticks // 2 + 1, integer=True)
+        title, locator = "date", MaxNLocator(nbins=_dates_beside(axes[0]), integer=True)
         shown = FuncFormatter(lambda week, _: date_of(week, rollout))
     for ax in axes:
         ax.xaxis.set_major_locator(copy(locator))
         ax.xaxis.set_major_formatter(shown)
         if ax.xaxis.get_tick_params()["labelbottom"]:
             ax.set_xlabel(title)
+
+
+def _dates_beside(ax: Axes) -> int:
+    """Return how many intervals between dates an axis has room for."""
+    columns = ax.get_gridspec().ncols  # type: ignore[union-attr]
+    return max(1, int(ax.figure.get_figwidth() / columns / INCHES_A_DATE) - 1)  # type: ignore[union-attr]
+
+
+def when(run: Run, week: float) -> str:
+    """Return a week as a date, if the scenario has dates; in a short rollout as an hour."""
+    if pd.isna(week):
+        return "–"
+    if is_short(run):
+        return f"hour {week * HOURS_PER_WEEK:.1f}"
+    return date_of(round(week, 1), run.study.common.rollout)
 
 
 def is_short(run: Run) -> bool:

@@ -1,15 +1,15 @@
 """The answers of a rollout as DataFrames of text, means ± sd over seeds."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import pandas as pd
 
-from federated.plots.rollout_axis import is_short
+from federated.plots.rollout_axis import is_short, when
 from federated.results import Run
 from federated.rollout.answers import cost, disturbances, joining, time_to_target, waiting
 from federated.rollout.history import ALONE, sharing_methods
-from federated.rollout.scenario import HOURS_PER_WEEK, date_of
+from federated.rollout.scenario import HOURS_PER_WEEK
 
 BY_SITE = ["site", "method"]
 
@@ -17,48 +17,15 @@ Columns = Mapping[str, tuple[str, str | Callable[[pd.Series], str]]]
 """Column of an answer: its header, and the form of its numbers or what makes a text of them."""
 
 
-def sections(run: Run) -> Iterator[tuple[str, pd.DataFrame, str]]:
-    """Yield title, table and note of everything that a rollout tells; tables may be empty."""
-    yield (
-        "Who reached the target",
-        target_table(run),
-        "the first evaluation whose validation AUC is at least the target: that of the scenario, "
-        "else the best that the hospital reached alone; hospitals are counted once a seed",
-    )
-    yield (
-        "When each hospital reached its target",
-        site_target_table(run),
-        "virtual time; test AUC at that moment, never used to choose it",
-    )
-    yield (
-        "Hours and waiting",
-        waiting_table(run),
-        "virtual hours of one seed; held up: hours that all others of a round waited for it alone; "
-        "late: left to a later round",
-    )
-    yield (
-        "Costs and gains",
-        spending_table(run),
-        "MB: 10⁶ bytes of tensors; test AUC of the kept model over alone",
-    )
-    yield (
-        "Newcomers",
-        joining_table(run),
-        "change of the others: validation AUC from their last evaluation before to 3 rounds after, "
-        "an observed difference and not the newcomer's doing; for that: consilium contribution",
-    )
-    yield (
-        "Disturbances",
-        disturbance_table(run),
-        "validation AUC: mean of the 2 evaluations before, of the first 2 since, and the last; of "
-        "the others those with both",
-    )
+def target_table(run: Run, target: float | None = None) -> pd.DataFrame:
+    """Return per method how many hospitals reached their target, and how much sooner than alone.
 
-
-def target_table(run: Run) -> pd.DataFrame:
-    """Return per method how many hospitals reached their target, and how much sooner than alone."""
-    frame = time_to_target(run)
-    unit, hours = _unit(run)
+    Args:
+        run: The run.
+        target: As in ``time_to_target``.
+    """
+    frame = time_to_target(run, target)
+    unit, hours = unit_of(run)
     rows = []
     for method, group in frame[frame["method"] != ALONE].groupby("method", sort=False):
         reached, alone = group["reached_hours"].notna(), group["alone_hours"].notna()
@@ -76,11 +43,16 @@ def target_table(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def site_target_table(run: Run) -> pd.DataFrame:
-    """Return when each hospital reached its target, together and alone."""
-    frame = time_to_target(run)
+def site_target_table(run: Run, target: float | None = None) -> pd.DataFrame:
+    """Return when each hospital reached its target, together and alone.
+
+    Args:
+        run: The run.
+        target: As in ``time_to_target``.
+    """
+    frame = time_to_target(run, target)
     frame = frame[frame["method"] != ALONE]
-    unit, hours = _unit(run)
+    unit, hours = unit_of(run)
     frame = frame.assign(
         after=frame["after_hours"] / hours,
         alone_after=frame["alone_after_hours"] / hours,
@@ -88,13 +60,13 @@ def site_target_table(run: Run) -> pd.DataFrame:
     )
     columns: Columns = {
         "target": ("target AUC", "{:.3f}"),
-        "reached_week": ("reached", partial(_mean_week, run)),
+        "reached_week": ("reached", partial(mean_week, run)),
         "after": (f"{unit} after it joined", "{:.1f}"),
         "alone_after": ("the same alone", "{:.1f}"),
         "sooner": (f"{unit} sooner", "{:+z.1f}"),
         "test_auc": ("test AUC then", "{:.3f}"),
     }
-    return _table(frame, BY_SITE, columns)
+    return text_table(frame, BY_SITE, columns)
 
 
 def waiting_table(run: Run) -> pd.DataFrame:
@@ -112,7 +84,7 @@ def waiting_table(run: Run) -> pd.DataFrame:
         "outage": ("rounds out", "{:.0f}"),
         "missed": ("missed", "{:.0f}"),
     }
-    return _table(frame[frame["method"].isin(sharing_methods(run))], BY_SITE, columns)
+    return text_table(frame[frame["method"].isin(sharing_methods(run))], BY_SITE, columns)
 
 
 def spending_table(run: Run) -> pd.DataFrame:
@@ -128,35 +100,41 @@ def spending_table(run: Run) -> pd.DataFrame:
     }
     frame = cost(run)
     known = {name: of for name, of in columns.items() if frame[name].notna().any()}
-    return _table(frame, BY_SITE, known)
+    return text_table(frame, BY_SITE, known)
 
 
 def joining_table(run: Run) -> pd.DataFrame:
     """Return each newcomer's gain and how the others fared."""
     columns: Columns = {
-        "week": ("joined", partial(_mean_week, run)),
+        "week": ("joined", partial(mean_week, run)),
         "own_gain": ("its AUC over alone (test)", "{:+z.3f}"),
         "others_change": ("change of the others' AUC", "{:+z.3f}"),
         "others": ("others", "{:.0f}"),
     }
-    return _table(joining(run), ["joiner", "method"], columns)
+    return text_table(joining(run), ["joiner", "method"], columns)
 
 
 def disturbance_table(run: Run) -> pd.DataFrame:
     """Return AUC around every disturbance of the scenario that the run came to."""
     frame = disturbances(run).rename(columns={"kind": "what", "week": "from"})
     for moment in ("from", "until"):
-        frame[moment] = [_when(run, week) for week in frame[moment]]
+        frame[moment] = [when(run, week) for week in frame[moment]]
     moments = ("before", "after", "last")
     columns: Columns = {
         **{name: (name, "{:.3f}") for name in moments},
         **{f"others_{name}": (f"others {name}", "{:.3f}") for name in moments},
     }
-    return _table(frame, ["site", "what", "from", "until", "method"], columns)
+    return text_table(frame, ["site", "what", "from", "until", "method"], columns)
 
 
-def _table(frame: pd.DataFrame, by: list[str], columns: Columns) -> pd.DataFrame:
-    """Return a row of text per group of rows, which are its seeds."""
+def text_table(frame: pd.DataFrame, by: list[str], columns: Columns) -> pd.DataFrame:
+    """Return a row of text per group of rows, which are its seeds.
+
+    Args:
+        frame: One row per group and seed.
+        by: What makes a group, the last of them what is compared side by side.
+        columns: What is shown, and how.
+    """
     if frame.empty:
         return pd.DataFrame()
     groups = frame.groupby(by, sort=False)
@@ -186,19 +164,11 @@ def _number(value: float, form: str) -> str:
     return "–" if pd.isna(value) else form.format(value)
 
 
-def _mean_week(run: Run, weeks: pd.Series) -> str:
-    return _when(run, weeks.mean())
+def mean_week(run: Run, weeks: pd.Series) -> str:
+    """Return the mean of some weeks as the run's tables write a moment."""
+    return when(run, weeks.mean())
 
 
-def _when(run: Run, week: float) -> str:
-    """Return a week as a date, if the scenario has dates; in a short rollout as an hour."""
-    if pd.isna(week):
-        return "–"
-    if is_short(run):
-        return f"hour {week * HOURS_PER_WEEK:.1f}"
-    return date_of(round(week, 1), run.study.common.rollout)
-
-
-def _unit(run: Run) -> tuple[str, float]:
+def unit_of(run: Run) -> tuple[str, float]:
     """Return the unit of time of a rollout's tables, and its hours."""
     return ("hours", 1.0) if is_short(run) else ("weeks", HOURS_PER_WEEK)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -113,6 +113,7 @@ def panels(
     width: float = DOUBLE,
     height: float | None = None,
     least: float = 1.7,
+    sharex: bool | Literal["col"] = True,
     sharey: bool = True,
     square: bool = False,
 ) -> tuple[Figure, list[Axes]]:
@@ -123,6 +124,7 @@ def panels(
         width: of the figure in inches.
         height: of a panel in inches; None: what suits its width.
         least: width of a panel in inches; as many stand side by side as this allows.
+        sharex: whether all have the same x axis, or only those of a column ("col").
         sharey: whether all have the same y axis.
         square: whether panels are as high as they are wide, whatever ``height`` says.
     """
@@ -136,7 +138,7 @@ def panels(
     elif height is None:
         height = min(2.0, max(1.45, 0.6 * width / columns))
     figure = Figure(figsize=(width, rows * height + 0.55), dpi=120, layout="constrained")
-    axes = list(figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False).flat)
+    axes = list(figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False).flat)
     for place, ax in enumerate(axes):
         ax.tick_params(labelsize=6.5, width=0.6, length=2.5)
         ax.grid(axis="y", color="#E4E4E4", linewidth=0.5)

@@ -10,6 +10,9 @@ from federated.results import Run
 
 TEST_METRICS = ("auc", "sensitivity", "specificity", "f1", "balanced_accuracy")
 
+MOST_PRINTED = 60
+"""Rows of a table that are printed; files have all."""
+
 BEHIND = "↓"
 """Stands behind an AUC below the one that the site reaches alone."""
 
@@ -147,6 +150,12 @@ def failure_table(run: Run) -> pd.DataFrame:
     # Events of other kinds have no seed, so pandas made these numbers floats.
     whole = {"seed": "Int64", "round": "Int64"}
     return failed[["method", "seed", "round", "site", "reason"]].astype(whole).astype(str)
+
+
+def printed(table: pd.DataFrame) -> str:
+    """Return a table as Markdown for a terminal, which has no use for a thousand rows."""
+    lines, left = markdown(table), len(table) - MOST_PRINTED
+    return "\n".join(lines if left <= 0 else [*lines[:-left], f"… and {left} more rows"])
 
 
 def markdown(table: pd.DataFrame) -> list[str]:

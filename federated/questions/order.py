@@ -1,17 +1,16 @@
 """In which order hospitals should go live: the scenario's slots, dealt out anew."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import replace
 from itertools import permutations
 from random import Random
 from typing import Any
 
 import pandas as pd
 
-from federated.keys import plain
+from federated.questions.tables import one_table_each
 from federated.results import Run
-from federated.rollout.scenario import HOURS_PER_WEEK, Hospital, Scenario
-from federated.rollout.settings import Calendar
+from federated.rollout.scenario import HOURS_PER_WEEK, Scenario
 
 Order = tuple[str, ...]
 
@@ -56,21 +55,10 @@ def orders_to_try(scenario: Scenario, samples: int, seed: int) -> list[Order]:
 
 def settings_of(scenario: Scenario, order: Order) -> dict[str, Any]:
     """Return the scenario as one table a hospital, with the slots dealt out in ``order``."""
-    told: dict[str, Any] = {}
-    for name, week in zip(order, slots(scenario), strict=True):
-        told |= _table(scenario.hospitals[name], week)
-    return told
-
-
-def _table(hospital: Hospital, week: float) -> dict[str, Any]:
-    calendar = hospital.calendar
-    values = {
-        item.name.replace("_", "-"): plain(getattr(calendar, item.name))
-        for item in fields(Calendar)
-        if getattr(calendar, item.name) != item.default
-    }
-    table = f"rollout.hospital.{hospital.name}"
-    return {f"{table}.{key}": value for key, value in {**values, "go-live": repr(week)}.items()}
+    return one_table_each(
+        replace(scenario.hospitals[name], go_live=week)
+        for name, week in zip(order, slots(scenario), strict=True)
+    )
 
 
 def auc_over_time(run: Run, method: str, hospitals: Sequence[str], until: float) -> pd.Series:

@@ -68,8 +68,15 @@ def _moved(config: Any, written: Any) -> Any:
 
 def final_auc(finished: Run, method: str, split: str = "test") -> pd.Series:
     """Return each hospital's AUC of the model it kept by validation, the mean over seeds."""
-    chosen = finished.selected(split)
-    return chosen[chosen["method"] == method].groupby("site")["auc"].mean()
+    return kept_auc(finished, method, split).groupby("site")["auc"].mean()
+
+
+def kept_auc(finished: Run, method: str, split: str) -> pd.DataFrame:
+    """Return each kept model's AUC: columns seed, site, auc; empty if none was kept."""
+    frame = finished.metrics[finished.metrics["method"] == method]
+    kept = frame[(frame["metric"] == "auc") & (frame["model"] == "kept")]
+    kept = kept.loc[kept["split"] == split, ["seed", "site", "value"]]
+    return kept.rename(columns={"value": "auc"})
 
 
 def table_text(table: pd.DataFrame, digits: Sequence[int]) -> str:

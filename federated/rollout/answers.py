@@ -23,6 +23,7 @@ from federated.rollout.history import (
     SITE,
     evaluations,
     events,
+    first_reached,
     gains,
     go_live_hours,
     hospitals,
@@ -39,12 +40,16 @@ SLACK = 1e-9
 """Weeks: a round's week was divided and multiplied since the scenario was asked about it."""
 
 
-def time_to_target(run: Run) -> pd.DataFrame:
+def time_to_target(run: Run, target: float | None = None) -> pd.DataFrame:
     """Return when each hospital's validation AUC first reached its target.
 
     The target is the hospital's own of the scenario, else ``rollout.target_auc``, else the best
     validation AUC that it reached alone (method ``local``) with the same seed. Test images have no
     part in it.
+
+    Args:
+        run: The run.
+        target: An AUC that all hospitals should reach instead.
 
     Returns:
         One row per method, seed, site: ``target`` (AUC), ``reached_hours`` and ``reached_week``
@@ -56,12 +61,8 @@ def time_to_target(run: Run) -> pd.DataFrame:
     # A hospital that was never evaluated has never reached it.
     table = pd.concat([run.timeline.query("site != ''")[SITE], frame[SITE]]).drop_duplicates()
     targets = _targets(run, of, table, frame)
-    table, frame = table.merge(targets, how="left"), frame.merge(targets, how="left")
-    reached = frame[frame["val"] >= frame["target"]].sort_values("hours", kind="stable")
-    first = reached.groupby(SITE, as_index=False).head(1)[[*SITE, "hours", "test"]]
-    table = table.merge(
-        first.rename(columns={"hours": "reached_hours", "test": "test_auc"}), how="left"
-    )
+    targets = targets if target is None else targets.assign(target=target)
+    table = table.merge(targets, how="left").merge(first_reached(frame, targets), how="left")
     table["after_hours"] = table["reached_hours"] - go_live_hours(of, table["site"])
     times = {"reached_hours": "alone_hours", "after_hours": "alone_after_hours"}
     alone = table.loc[table["method"] == ALONE, ["seed", "site", *times]]
