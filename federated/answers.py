@@ -4,9 +4,11 @@ Both the server and the workers of a grid of our own read replies here, so that 
 its sites' releases and add them up itself.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from flwr.app import ArrayRecord, Message
 
 from federated.exact import Accumulator, ExactSum
@@ -18,6 +20,7 @@ from federated.wire import (
     Report,
     pack_order,
     payload_bytes,
+    unpack_array,
     unpack_release,
     unpack_reports,
 )
@@ -33,6 +36,7 @@ class Question:
         boundary: What sites may release.
         summed: Whether the releases are added up and none of them is kept.
         by_examples: Whether a site's weight in that sum is its number of training images, not 1.
+        norm_limit: L2 norm above which an update is refused; 0: none is.
     """
 
     action: str
@@ -40,6 +44,7 @@ class Question:
     boundary: Boundary
     summed: bool
     by_examples: bool
+    norm_limit: float = 0.0
 
     def message(self, node: int, order: Order) -> Message:
         """Return the message to a site; its group id is the site's name.
@@ -131,7 +136,30 @@ def read(question: Question, sent: Message, reply: Message) -> Answer:
     arrays: Arrays = {}
     if question.action == "train":
         arrays = unpack_release(reply.content, question.boundary)
+        check_norm(question, arrays)
     reports = unpack_reports(reply.content)
     if question.action == "train" and not (reports and all(r.num_examples > 0 for r in reports)):
         raise BadReplyError("it trained on no image")
     return Answer(reports, arrays, payload_bytes(sent.content), payload_bytes(reply.content))
+
+
+def check_norm(question: Question, arrays: Arrays) -> None:
+    """Refuse an update, the release minus what was sent, that is too long; counters do not count.
+
+    Each update is judged by itself, so that workers can do it and no site's depends on another's.
+
+    Raises:
+        BadReplyError: its L2 norm is above the limit.
+    """
+    if not question.norm_limit or question.shared is None:
+        return
+    squares = 0.0
+    for name, array in arrays.items():
+        if np.issubdtype(array.dtype, np.floating):
+            sent = unpack_array(question.shared[name]).astype(np.float64)
+            change = array.astype(np.float64) - sent
+            squares += float(np.vdot(change, change))
+    norm = math.sqrt(squares)
+    if norm > question.norm_limit:
+        limit = question.norm_limit
+        raise BadReplyError(f"its update has the norm {norm:.3g}, server.norm-limit is {limit:g}")

@@ -195,6 +195,9 @@ class Server:
     min_sites: int = setting(
         0, "fewest good replies that make a round; 0: more than half of the sites", low=0
     )
+    norm_limit: float = setting(
+        0.0, "L2 norm of a site's update above which it is left out of the round; 0: none", low=0
+    )
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,8 @@ def ask(
         return Answers({})
     round = orders[0].round
     by_examples = cell.config.server.weighting == "examples"
-    question = Question(action, shared, cell.boundary, summed, by_examples)
+    limit = cell.config.server.norm_limit
+    question = Question(action, shared, cell.boundary, summed, by_examples, limit)
     found = results(cell, question, orders)
     answers: dict[str, Answer] = {}
     failures: dict[str, str] = {}

@@ -11,9 +11,11 @@ from test_messages import load_with
 
 import clients.work
 from clients.app import app as client_app
+from federated.answers import Question, check_norm
 from federated.engine import run
 from federated.results import Run, load
-from federated.wire import unpack_order
+from federated.sharing import Boundary
+from federated.wire import BadReplyError, pack_arrays, unpack_order
 from server.asking import RunStoppedError
 
 Spoil = Callable[[ArrayRecord], None]
@@ -92,6 +94,36 @@ def test_left_out_means_the_mean_of_the_others(tiny, run_tiny) -> None:
     never = run_tiny("never", phantom__sites=2, rounds=1)
     path = Path("fedavg") / "seed-0" / "shared.safetensors"
     assert (spoilt.folder / path).read_bytes() == (never.folder / path).read_bytes()
+
+
+def far(record: ArrayRecord) -> None:
+    """Move one number of the release by 100, farther than any limit of the test."""
+    name = next(name for name, array in record.items() if array.numpy().dtype == np.float32)
+    array = record[name].numpy().copy()
+    array.flat[0] += 100
+    record[name] = Array(array)
+
+
+@pytest.mark.parametrize("limit", [0.0, 99.0])
+def test_an_update_beyond_the_norm_limit_is_left_out(tiny, limit: float) -> None:
+    run = run_spoilt(tiny, spoiling(far), methods="fedbn", server__norm_limit=limit)
+    failed = run.events.query("kind == 'site-failed'")
+    told = list(zip(failed["site"], failed["round"], strict=True)) if len(failed) else []
+    assert told == ([("phantom-2", 2)] if limit else [])
+    if limit:
+        assert "server.norm-limit is 99" in failed["reason"].iloc[0]
+
+
+def test_the_norm_of_an_update_by_hand() -> None:
+    """A change by 3 in one tensor and 4 in another has the norm 5; a counter's does not count."""
+    sent = {"a": np.zeros((2, 1), np.float32), "b": np.ones(1), "n": np.array([7])}
+    released = {"a": np.array([[3], [0]], np.float32), "b": np.array([5.0]), "n": np.array([70])}
+    for limit in (0.0, 5.0):
+        question = Question("train", pack_arrays(sent), Boundary((), ()), True, True, limit)
+        check_norm(question, released)
+    with pytest.raises(BadReplyError, match=r"norm 5, server\.norm-limit is 4\.99"):
+        question = Question("train", pack_arrays(sent), Boundary((), ()), True, True, 4.99)
+        check_norm(question, released)
 
 
 def test_too_few_good_sites_stop_the_run_with_nothing_lost(tiny) -> None:
