@@ -26,13 +26,19 @@ def main(words: list[str] | None = None) -> int:
     """Run the command ``consilium`` and return its exit status."""
     arguments = _arguments(words)
     try:
-        return int(arguments.call(arguments) or 0)
+        status = int(arguments.call(arguments) or 0)
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print(f"consilium: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("consilium: stopped.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Whoever reads, such as head, has had enough; nor is there anyone for Python's last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as of a program that SIGPIPE ended
 
 
 def _arguments(words: list[str] | None) -> argparse.Namespace:

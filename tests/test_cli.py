@@ -1,6 +1,7 @@
 """The command as a user meets it: a process, its output and its exit status."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -150,3 +151,12 @@ def test_settings_may_stand_after_options() -> None:
 def test_what_no_command_knows_is_refused(words: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         cli._arguments(words)
+
+
+def test_a_reader_who_has_had_enough_gets_no_traceback() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "federated.cli", "config"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
