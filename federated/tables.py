@@ -1,6 +1,6 @@
 """pandas, imported when it is first used: a hospital that trains reads no table.
 
-Importing it takes as long as eight steps of a small network, in each of all processes. Modules
+Importing it takes a fifth of a second of processor time, in each of all processes. Modules
 that use ``pd`` from here put ``from __future__ import annotations`` first, so that their
 signatures do not use it.
 """
