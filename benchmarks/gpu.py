@@ -19,10 +19,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from federated.compute import autocast, native_bf16, repeat_bits_on_gpu
-from federated.models import build_model
-from federated.settings import Train
-from federated.training import make_optimizer
+from federated.config.schema import Train
+from federated.learning.compute import autocast, native_bf16, repeat_bits_on_gpu
+from federated.learning.models import build_model
+from federated.learning.training import make_optimizer
 
 # The published schedule (arXiv 2009.07652): 100 epochs, COVID-CT four times in each. The numbers of
 # training images are those of our splits (docs/RESULTS.md).

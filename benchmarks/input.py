@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from federated.batches import Images, load_batch
-from federated.compute import autocast, native_bf16
-from federated.models import build_model
+from federated.config.schema import Train
+from federated.learning.batches import Images, load_batch
+from federated.learning.compute import autocast, native_bf16
+from federated.learning.models import build_model
+from federated.learning.training import make_optimizer
 from federated.seeding import torch_generator
-from federated.settings import Train
-from federated.training import make_optimizer
 
 CPU = torch.device("cpu")
 

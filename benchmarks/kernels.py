@@ -19,16 +19,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from federated.batches import Images, batch_slices, epoch_order, load_batch
-from federated.compute import Compute, autocast, native_bf16
-from federated.data.phantom import phantom_site
-from federated.evaluation import predict
-from federated.metrics import classification_metrics
-from federated.models import build_model
-from federated.models.blocks import WholeMapConv2d
+from federated.config.schema import Contrast, Phantom, Train
+from federated.learning.batches import Images, batch_slices, epoch_order, load_batch
+from federated.learning.compute import Compute, autocast, native_bf16
+from federated.learning.evaluation import predict
+from federated.learning.metrics import classification_metrics
+from federated.learning.models import build_model
+from federated.learning.models.blocks import WholeMapConv2d
+from federated.learning.training import make_optimizer, train_round
+from federated.phantom import phantom_site
 from federated.seeding import torch_generator
-from federated.settings import Contrast, Phantom, Train
-from federated.training import make_optimizer, train_round
 
 CPU = torch.device("cpu")
 GFLOP = 12.3  # of one image of 224 px forward at width 1; backward costs twice that

@@ -16,7 +16,7 @@ from typing import Any
 
 from processes import family, resident_mb
 
-from federated.config import parse
+from federated.config.study import parse
 from federated.data import prepare
 from federated.engine import run
 

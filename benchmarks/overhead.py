@@ -24,13 +24,13 @@ from flwr.app import ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 from processes import cpu_seconds, resident_mb
 
-from federated.engine.actors import RayGrid
+from federated.config.schema import Config
 from federated.engine.grid import FIRST_SITE_NODE
-from federated.exact import ExactSum
+from federated.engine.ray.grid import RayGrid
+from federated.exchange.exact import ExactSum
+from federated.exchange.sharing import Boundary, Release, TensorSpec
+from federated.exchange.wire import Order, Report, pack_arrays, pack_reply, unpack_order
 from federated.rollout.scenario import scenario_of
-from federated.settings import Config
-from federated.sharing import Boundary, Release, TensorSpec
-from federated.wire import Order, Report, pack_arrays, pack_reply, unpack_order
 from server.asking import Cell, ask
 from server.record import Record
 

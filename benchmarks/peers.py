@@ -28,7 +28,7 @@ from measuring import Cost, adopt_orphans, measure
 from workload import words, write_arrays
 
 HERE = Path(__file__).parent
-CONSILIUM = [sys.executable, "-m", "federated.cli", "run"]
+CONSILIUM = [sys.executable, "-m", "federated.commands.main", "run"]
 COLUMNS = ("CPU-s", "x plain", "wall s", "s/round warm", "end of round 1, s")
 PLAIN = "plain loop"
 TITLES = {

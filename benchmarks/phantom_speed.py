@@ -7,8 +7,8 @@ import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from federated.data.phantom import phantom_site
-from federated.settings import Phantom
+from federated.config.schema import Phantom
+from federated.phantom import phantom_site
 
 PATIENTS, SLICES, SIDE = 60, 4, 224
 

@@ -22,7 +22,7 @@ Split = tuple[Tensor, Tensor]
 
 
 class Net(nn.Module):
-    """The network of federated/models/convnet.py at width 1: 110,466 parameters."""
+    """The network of federated/learning/models/convnet.py at width 1: 110,466 parameters."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -39,7 +39,7 @@ def round_seconds(folder: Path, *, workers: int, sites: int) -> float:
     places = {"folder": folder, "data.cache": folder.parent / "cache"}
     engine = {"engine.workers": workers, "phantom.sites": sites}
     words = [f"{key}={value}" for key, value in {**SETTINGS, **places, **engine}.items()]
-    command = [sys.executable, "-m", "federated.cli", "run", "--no-report", *words]
+    command = [sys.executable, "-m", "federated.commands.main", "run", "--no-report", *words]
     return measure(command).warm
 
 
@@ -61,7 +61,7 @@ def bare_seconds(processes: int, threads: int) -> float:
 def _train(threads: int, barrier: Barrier, queue) -> None:  # type: ignore[no-untyped-def]
     import torch
 
-    from federated.models import build_model
+    from federated.learning.models import build_model
 
     torch.set_num_threads(threads)
     width, size = float(SETTINGS["model.width"]), int(SETTINGS["data.image-size"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from federated.config import parse
+from federated.config.study import parse
 from federated.data import SPLITS, load_site, prepare, site_names
 
 ROUNDS = 10

@@ -19,11 +19,11 @@ from flwr.clientapp import ClientApp
 from clients import finish, pooled, work
 from clients.site import Site, open_site, vault_folder
 from clients.vault import Vault, log_failure
-from federated.config import Study, flatten, parse, parse_run_config
+from federated.config.study import Study, flatten, parse, parse_run_config
 from federated.data import site_names
-from federated.fingerprint import code_digest
-from federated.training import DivergedError
-from federated.wire import Order, Report, pack_reply, unpack_order, unpack_tensors
+from federated.exchange.fingerprint import code_digest
+from federated.exchange.wire import Order, Report, pack_reply, unpack_order, unpack_tensors
+from federated.learning.training import DivergedError
 
 FAILED, DIVERGED, OTHER_CODE = 1001, 1002, 1003
 """Codes of the error replies. No text of an exception is sent: it may name a patient's file."""

@@ -8,10 +8,10 @@ from torch import Tensor
 from clients.measuring import Predictions, measure, predictions_csv
 from clients.site import Site
 from clients.vault import Vault
-from federated.metrics import paired_auc_difference
+from federated.exchange.wire import Order, Report
+from federated.learning.metrics import paired_auc_difference
+from federated.learning.training import learning_rate, train_round
 from federated.seeding import global_torch_seed, seed_for
-from federated.training import learning_rate, train_round
-from federated.wire import Order, Report
 
 Candidate = tuple[dict[str, Tensor], list[Report], Predictions]
 

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from clients.remembering import filled_memory, memory_state
 from clients.site import Site, as_section, private_state
-from federated.evaluation import recalibrate
-from federated.settings import Contrast
-from federated.sharing import join, norm_tensors, private_part
-from federated.wire import Order
+from federated.config.schema import Contrast
+from federated.exchange.sharing import join, norm_tensors, private_part
+from federated.exchange.wire import Order
+from federated.learning.evaluation import recalibrate
 
 Vaulted = tuple[dict[str, Tensor], dict[str, Any], int]
 """Tensors and facts of a version in the vault, and its round; empty ones of round 0 if none."""

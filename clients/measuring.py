@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from clients.site import Site
-from federated.evaluation import predict
-from federated.metrics import classification_metrics
-from federated.wire import Order, Report
+from federated.exchange.wire import Order, Report
+from federated.learning.evaluation import predict
+from federated.learning.metrics import classification_metrics
 
 EVALUATED = ("val", "test")
 

@@ -14,12 +14,18 @@ from torch.nn import functional as F
 
 from clients.site import Site, as_section, private_state, section
 from clients.work import optimizer_tensors, restore_optimizer, training_metrics
-from federated.batches import Images, batch_slices, epoch_order, load_batch, steps_per_epoch
-from federated.compute import autocast
-from federated.evaluation import outputs
-from federated.seeding import global_torch_seed, seed_for
-from federated.sharing import Release, join, private_part, release
-from federated.training import (
+from federated.exchange.sharing import Release, join, private_part, release
+from federated.exchange.wire import Order, Report
+from federated.learning.batches import (
+    Images,
+    batch_slices,
+    epoch_order,
+    load_batch,
+    steps_per_epoch,
+)
+from federated.learning.compute import autocast
+from federated.learning.evaluation import outputs
+from federated.learning.training import (
     DivergedError,
     Trained,
     class_weights,
@@ -27,7 +33,7 @@ from federated.training import (
     learning_rate,
     make_optimizer,
 )
-from federated.wire import Order, Report
+from federated.seeding import global_torch_seed, seed_for
 
 
 def train(

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from clients.site import Site, section
-from federated.batches import Images
-from federated.evaluation import embed
-from federated.memory import ContrastiveMemory
+from federated.learning.batches import Images
+from federated.learning.evaluation import embed
+from federated.learning.memory import ContrastiveMemory
 
 
 def arrived_memory(

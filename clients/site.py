@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from clients.vault import Vault
-from federated.batches import Images
-from federated.compute import Compute, device_for, uses_bf16
+from federated.config.rollout import Calendar
+from federated.config.schema import Config, Data, Model
 from federated.data import load_site, site_names
-from federated.data.growing import first_images, with_training_images
-from federated.data.replaced import replaced_scanner
+from federated.data.dealing.growing import first_images, with_training_images
+from federated.data.dealing.replaced import replaced_scanner
 from federated.data.site import SiteData
-from federated.network import configured_boundary, network_of
+from federated.exchange.sharing import Boundary, private_part
+from federated.learning.batches import Images
+from federated.learning.compute import Compute, device_for, uses_bf16
+from federated.learning.network import configured_boundary, network_of
 from federated.rollout.scenario import FEWEST_IMAGES, Hospital, scenario_of
-from federated.rollout.settings import Calendar
 from federated.seeding import torch_generator
-from federated.settings import Config, Data, Model
-from federated.sharing import Boundary, private_part
 
 
 @dataclass(frozen=True)

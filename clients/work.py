@@ -13,12 +13,12 @@ from clients.joining import arrive, re_estimate, save, settle, warmed_up
 from clients.measuring import keep_if_better, measure
 from clients.remembering import arrived_memory, memory_state
 from clients.site import Site, as_section, section
-from federated.memory import ContrastiveMemory
+from federated.exchange.sharing import Release, private_part, release
+from federated.exchange.wire import Order, Report
+from federated.learning.memory import ContrastiveMemory
+from federated.learning.training import Trained, learning_rate, make_optimizer, train_round
 from federated.rollout.scenario import inside
 from federated.seeding import global_torch_seed, seed_for
-from federated.sharing import Release, private_part, release
-from federated.training import Trained, learning_rate, make_optimizer, train_round
-from federated.wire import Order, Report
 
 
 def train(site: Site, order: Order, shared: Mapping[str, Tensor]) -> tuple[Release, list[Report]]:

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
-from federated.config import Study, parse, parse_run_config, to_toml
+from federated.config.schema import Config
+from federated.config.study import Study, parse, parse_run_config, to_toml
 from federated.data import site_names
-from federated.environment import environment
 from federated.errors import UserError
-from federated.fingerprint import code_digest
-from federated.network import check_network, configured_boundary, network_of
+from federated.exchange.fingerprint import code_digest
+from federated.exchange.wire import Order, pack_order, unpack_reports
+from federated.learning.network import check_network, configured_boundary, network_of
 from federated.rollout.scenario import scenario_of
-from federated.runfolder import choose_folder
-from federated.settings import Config
-from federated.wire import Order, pack_order, unpack_reports
+from federated.runs.environment import environment
+from federated.runs.folder import choose_folder
 from server.asking import Cell, by_group
 from server.record import Record
 from server.rounds import run_cell

@@ -9,15 +9,15 @@ from typing import Any
 from flwr.app import ArrayRecord, Message
 from flwr.serverapp import Grid
 
-from federated.answers import Answer, Question, Results, Tally, silence
+from federated.config.schema import Config
 from federated.engine.grid import LocalGrid
 from federated.errors import UserError
-from federated.exact import ExactSum
-from federated.fingerprint import code_digest
+from federated.exchange.exact import ExactSum
+from federated.exchange.fingerprint import code_digest
+from federated.exchange.replies import Answer, Question, Results, Tally, silence
+from federated.exchange.sharing import Boundary
+from federated.exchange.wire import Order, Report
 from federated.rollout.scenario import Scenario
-from federated.settings import Config
-from federated.sharing import Boundary
-from federated.wire import Order, Report
 from server.record import Record
 from server.rules import Arrays
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from federated.errors import UserError
-from federated.results import COLUMNS
+from federated.exchange.wire import Report
+from federated.runs.reading import COLUMNS
 from federated.storage import write_bytes
-from federated.wire import Report
 
 TIMELINE = ("method", "seed", "round", "site", "activity", "start", "end")
 

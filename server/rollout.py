@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from federated.answers import Answer
+from federated.config.schema import Config
+from federated.exchange.replies import Answer
+from federated.exchange.wire import Order
 from federated.rollout.clock import EVALUATION_SHARE, Trip, trip
 from federated.rollout.policy import Flight, discount, handed_in, needs_every_update, select
 from federated.rollout.scenario import FEWEST_IMAGES, HOURS_PER_WEEK
-from federated.settings import Config
-from federated.wire import Order
 from server.asking import Cell
 from server.record import Span
 from server.rules import Arrays, Contribution, ServerState

@@ -7,9 +7,9 @@ from dataclasses import replace
 from math import isfinite
 from typing import Any
 
+from federated.exchange.wire import pack_arrays
 from federated.rollout.policy import Flight, Settled, settle
 from federated.rollout.scenario import HOURS_PER_WEEK
-from federated.wire import pack_arrays
 from server import checkpoint
 from server.asking import Answers, Cell, RunStoppedError, ask
 from server.checkpoint import Progress

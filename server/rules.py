@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from federated.exact import ExactSum
-from federated.settings import Server
+from federated.config.schema import Server
+from federated.exchange.exact import ExactSum
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Contribution = tuple[Arrays, int]

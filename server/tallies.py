@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from federated.wire import Report
+from federated.exchange.wire import Report
 from server.asking import Answers
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from federated.engine import run
-from federated.results import Run, load
+from federated.runs.reading import Run, load
 
 TINY = {
     "engine.kind": "inline",

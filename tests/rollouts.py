@@ -6,10 +6,10 @@ from pathlib import Path
 
 from test_plots import Row, value, write_run
 
-from federated.config import build
-from federated.results import TIMELINE, Run
+from federated.config.study import build
 from federated.rollout.clock import trip
 from federated.rollout.scenario import HOURS_PER_WEEK, scenario_of
+from federated.runs.reading import TIMELINE, Run
 
 KEPT = ("auc", "sensitivity", "specificity", "f1", "balanced_accuracy")
 Span = tuple[str, int, int, str, str, float, float]

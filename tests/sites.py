@@ -8,10 +8,10 @@ from torch import Tensor
 
 from clients.site import Site, open_site
 from clients.vault import Vault
-from federated.config import parse
-from federated.models import build_model
-from federated.sharing import release
-from federated.wire import Order
+from federated.config.study import parse
+from federated.exchange.sharing import release
+from federated.exchange.wire import Order
+from federated.learning.models import build_model
 
 ORDER = Order("", 0, 3, "phantom-1", "phantom-1,phantom-2,phantom-3", "", "")
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federated.batches import (
+from federated.learning.batches import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     batch_slices,

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from federated import cli
-from federated.cli import main
+from federated.commands import main as cli
+from federated.commands.main import main
 
 HEAVY = ("torch", "ray", "flwr", "pandas", "matplotlib", "numpy")
 
 
 def consilium(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "federated.cli", *words]
+    command = [sys.executable, "-m", "federated.commands.main", *words]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
 
 
@@ -38,7 +38,7 @@ def consilium(*words: str, cwd: Path | None = None) -> subprocess.CompletedProce
 def test_what_only_informs_imports_nothing_heavy(words: list[str]) -> None:
     """Half a second for help is kept by what is not imported, not by a clock in a test."""
     code = (
-        "import sys; from federated.cli import main\n"
+        "import sys; from federated.commands.main import main\n"
         f"try: main({words!r})\n"
         "except SystemExit: pass\n"
         f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
@@ -156,7 +156,7 @@ def test_what_no_command_knows_is_refused(words: list[str]) -> None:
 def test_a_reader_who_has_had_enough_gets_no_traceback() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "federated.cli", "config"]
+    command = [sys.executable, "-m", "federated.commands.main", "config"]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, b"")

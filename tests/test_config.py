@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from federated.config import (
+from federated.config.keys import KEYS, reference
+from federated.config.presets import METHODS
+from federated.config.schema import Config
+from federated.config.study import (
     build,
     flatten,
     parse,
@@ -16,9 +19,6 @@ from federated.config import (
     to_toml,
 )
 from federated.errors import UserError
-from federated.keys import KEYS, reference
-from federated.methods import METHODS
-from federated.settings import Config
 
 ROOT = Path(__file__).parent.parent
 

@@ -15,8 +15,8 @@ from test_data_images import chunk
 from test_data_sources import write_image
 
 import federated.data as data
+from federated.config.schema import Config, Data, Phantom
 from federated.errors import UserError
-from federated.settings import Config, Data, Phantom
 
 
 def truncated(path: Path) -> None:

@@ -11,9 +11,10 @@ import pytest
 from test_data_sources import write_covid_ct, write_image, write_sars_cov_2
 
 import federated.data as data
-from federated.data import cache, images
+from federated.config.schema import Config, Data, Phantom
+from federated.data import cache
+from federated.data.formats import images
 from federated.errors import UserError
-from federated.settings import Config, Data, Phantom
 
 
 @pytest.fixture

@@ -11,9 +11,11 @@ from PIL import Image
 from test_data_sources import write_covid_ct, write_image, write_sars_cov_2
 
 import federated.data as data
-from federated.cli import main
-from federated.data import entry, leaks, manifest, survey
-from federated.settings import Config, Data, Phantom
+from federated.commands.main import main
+from federated.config.schema import Config, Data, Phantom
+from federated.data import entry
+from federated.data.checking import leaks, survey
+from federated.data.sources import manifest
 
 
 def smooth(seed: int) -> np.ndarray:
@@ -153,7 +155,7 @@ def test_contact_sheet(tmp_path):
 
 def test_help_needs_no_heavy_package():
     code = (
-        "import sys; from federated.cli import main\n"
+        "import sys; from federated.commands.main import main\n"
         "try: main(['data', '--help'])\n"
         "except SystemExit: print({'numpy', 'pandas', 'torch', 'flwr'} & set(sys.modules))"
     )

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from federated.data import images
+from federated.config.schema import Data
+from federated.data.formats import images
 from federated.errors import UserError
-from federated.settings import Data
 
 SIDE = 40
 SAME = Data(image_size=SIDE, resize=SIDE, slices=4)

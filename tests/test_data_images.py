@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from federated.data import images, section
+from federated.config.schema import Data
+from federated.data.formats import images, section
 from federated.errors import UserError
-from federated.settings import Data
 
 RAMP = np.arange(64 * 48, dtype=np.float64).reshape(48, 64) / (64 * 48) * 255
 

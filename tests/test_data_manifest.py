@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from federated.data import manifest, usermanifest
+from federated.data.sources import manifest, usermanifest
 from federated.errors import UserError
 
 TEXT = st.text(

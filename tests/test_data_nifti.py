@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from federated.data import images
-from federated.data.section import chosen_slices
+from federated.config.schema import Data
+from federated.data.formats import images
+from federated.data.formats.section import chosen_slices
 from federated.errors import UserError
-from federated.settings import Data
 
 SAME = Data(image_size=40, resize=40, slices=3)
 

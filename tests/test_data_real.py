@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import federated.data as data
-from federated.data import duplicates, images, leaks, manifest, survey
-from federated.settings import Config, Data, Partition, Phantom
+from federated.config.schema import Config, Data, Partition, Phantom
+from federated.data.checking import duplicates, leaks, survey
+from federated.data.formats import images
+from federated.data.sources import manifest
 
 pytestmark = pytest.mark.realdata
 

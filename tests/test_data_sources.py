@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 import federated.data as data
-from federated.data import publishers, sources
+from federated.config.schema import Config, Data, Phantom
+from federated.data import sources
+from federated.data.sources import publishers
 from federated.errors import UserError
-from federated.settings import Config, Data, Phantom
 
 
 def write_image(path: Path, seed: int) -> None:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from federated.data import duplicates, splits
+from federated.data.checking import duplicates
+from federated.data.dealing import splits
 from federated.errors import UserError
 
 THUMBNAILS = np.random.default_rng(0).integers(0, 256, (40, 32, 32), dtype=np.uint8)

@@ -15,7 +15,7 @@ from test_laws import numbers
 from federated.engine import run
 from federated.engine.grid import enter_task, give_id
 from federated.engine.inline import InlineGrid
-from federated.results import Run, load
+from federated.runs.reading import Run, load
 
 echo = ClientApp()
 
@@ -95,7 +95,7 @@ def test_ray_gives_the_bits_of_inline(tiny, run_tiny, workers: int) -> None:
 
 @pytest.mark.ray
 def test_a_worker_that_dies_is_replaced_and_its_site_tried_again(tmp_path: Path) -> None:
-    from federated.engine.actors import RayGrid
+    from federated.engine.ray.grid import RayGrid
 
     events: list[str] = []
     grid = RayGrid(
@@ -145,7 +145,7 @@ def test_fewer_nodes_than_sites_give_the_same_bits(tiny, run_tiny) -> None:
     from flwr.app import RecordDict as Records
 
     from clients.app import app as client_app
-    from federated.keys import plain
+    from federated.config.keys import plain
     from server.app import app as server_app
 
     expected = run_tiny("one-each", methods="consilium")

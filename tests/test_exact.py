@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from federated.exact import LIMIT, QUICK_LIMIT, Accumulator, ExactSum
-from federated.settings import Server
+from federated.config.schema import Server
+from federated.exchange.exact import LIMIT, QUICK_LIMIT, Accumulator, ExactSum
 from server.rules import ServerState, step, weighted_mean
 
 values = st.floats(-1e6, 1e6, width=32)

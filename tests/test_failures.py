@@ -11,11 +11,11 @@ from test_messages import load_with
 
 import clients.work
 from clients.app import app as client_app
-from federated.answers import Question, check_norm
 from federated.engine import run
-from federated.results import Run, load
-from federated.sharing import Boundary
-from federated.wire import BadReplyError, pack_arrays, unpack_order
+from federated.exchange.replies import Question, check_norm
+from federated.exchange.sharing import Boundary
+from federated.exchange.wire import BadReplyError, pack_arrays, unpack_order
+from federated.runs.reading import Run, load
 from server.asking import RunStoppedError
 
 Spoil = Callable[[ArrayRecord], None]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clients.finish import choose
-from federated.settings import Config, Personalise
+from federated.config.schema import Config, Personalise
 
 LABELS = np.array([0] * 50 + [1] * 50)
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from test_laws import numbers
 
-from federated.results import load
+from federated.runs.reading import load
 
 ROOT = Path(__file__).parent.parent
 PORT = 39091

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from federated.methods import METHODS
+from federated.config.presets import METHODS
 
 GOLDEN = Path(__file__).parent / "golden.json"
 TOLERANCE = 2e-3

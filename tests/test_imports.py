@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from federated.imports import without_collector
+from federated.lazy import without_collector
 
 
 def test_the_collector_is_off_while_importing_and_as_it_was_afterwards() -> None:

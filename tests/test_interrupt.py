@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from test_laws import numbers
 
+from federated.commands.progress import stoppable
 from federated.engine import run
-from federated.progress import stoppable
-from federated.results import load
+from federated.runs.reading import load
 
 ENGINES = ["inline", pytest.param("ray", marks=pytest.mark.ray)]
 
@@ -71,7 +71,7 @@ def test_interrupted_run_goes_on(tiny, kind: str, tmp_path: Path) -> None:
     words = [f"{key}={value}" for key, value in given.items()]
     mark = f"CONSILIUM_TEST_MARK={tmp_path}"
     process = subprocess.Popen(
-        [sys.executable, "-m", "federated.cli", "run", *words],
+        [sys.executable, "-m", "federated.commands.main", "run", *words],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "CONSILIUM_TEST_MARK": str(tmp_path)},

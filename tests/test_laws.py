@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from federated.results import Run
+from federated.runs.reading import Run
 
 MEASURED = ["seconds", "bytes_up", "bytes_down"]
 """What may differ between two runs of the same bits."""

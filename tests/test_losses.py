@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from federated.losses import moon, nt_xent, proximal, sup_con
-from federated.memory import ContrastiveMemory, MemoryView
+from federated.learning.losses import moon, nt_xent, proximal, sup_con
+from federated.learning.memory import ContrastiveMemory, MemoryView
 
 Loss = Callable[..., Tensor]
 both = pytest.mark.parametrize("loss", [nt_xent, sup_con])

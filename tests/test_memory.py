@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 from torch import Tensor
 
-from federated.memory import ContrastiveMemory, unit
+from federated.learning.memory import ContrastiveMemory, unit
 
 DIM = 3
 

@@ -10,9 +10,9 @@ from safetensors.numpy import load_file
 
 from clients.app import app as client_app
 from federated.engine import run
-from federated.models import build_model
-from federated.results import load
-from federated.sharing import boundary_of
+from federated.exchange.sharing import boundary_of
+from federated.learning.models import build_model
+from federated.runs.reading import load
 
 
 class Tap:

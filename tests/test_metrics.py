@@ -9,7 +9,7 @@ import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from federated.metrics import (
+from federated.learning.metrics import (
     HIGHER_IS_BETTER,
     METRICS,
     Confusion,

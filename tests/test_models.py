@@ -12,11 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from federated.errors import UserError
-from federated.models import MODELS, build_model
-from federated.models.blocks import WholeMapConv2d, conv_norm_relu
-from federated.models.convnet import ConvNet
-from federated.models.covidnet import CovidNet, pool_to_2x2
-from federated.models.original import OriginalCovidNet
+from federated.learning.models import MODELS, build_model
+from federated.learning.models.blocks import WholeMapConv2d, conv_norm_relu
+from federated.learning.models.convnet import ConvNet
+from federated.learning.models.covidnet import CovidNet, pool_to_2x2
+from federated.learning.models.original import OriginalCovidNet
 
 # Parameters of every stage as published, without batch norm.
 STAGES = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from federated.optimizers import SGD, Adam
+from federated.learning.optimizers import SGD, Adam
 
 ADAM = {"lr": 0.01, "betas": (0.8, 0.999), "weight_decay": 0.1, "fused": True}
 MOMENTUM = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}
@@ -56,7 +56,7 @@ def test_steps_record_no_gradient_and_learn_from_what_has_one() -> None:
 def test_training_does_not_import_the_compiler() -> None:
     program = """
 import sys, torch
-from federated.optimizers import Adam
+from federated.learning.optimizers import Adam
 weight = torch.ones(2, requires_grad=True)
 optimizer = Adam([weight], lr=0.1, fused=True)
 weight.sum().backward()

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from test_data_sources import write_covid_ct, write_image, write_sars_cov_2
 
 import federated.data as data
-from federated.data import entry, partition
-from federated.data.scanner import apply_profile, profile_for
+from federated.config.schema import Config, Data, Partition, Phantom
+from federated.data import entry
+from federated.data.dealing import partition
 from federated.errors import UserError
+from federated.phantom.scanner import apply_profile, profile_for
 from federated.seeding import numpy_generator
-from federated.settings import Config, Data, Partition, Phantom
 
 KINDS = ("iid", "dirichlet", "quantity", "patient")
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from federated.data.phantom import contact_sheet, has_covid, phantom_patient, phantom_site
-from federated.data.phantom.anatomy import render_section
-from federated.data.phantom.chest import draw_chest, rib_cage
-from federated.data.phantom.findings import confounded, contrast, covid_pneumonia
-from federated.data.phantom.lesions import infect
-from federated.data.scanner import profile_for
-from federated.settings import Phantom
+from federated.config.schema import Phantom
+from federated.phantom import contact_sheet, has_covid, phantom_patient, phantom_site
+from federated.phantom.anatomy import render_section
+from federated.phantom.chest import draw_chest, rib_cage
+from federated.phantom.findings import confounded, contrast, covid_pneumonia
+from federated.phantom.lesions import infect
+from federated.phantom.scanner import profile_for
 
 SMALL = Phantom(patients=6, slices=2)
 MANY = Phantom(patients=60, slices=2)

@@ -17,11 +17,11 @@ from matplotlib.lines import Line2D
 from sklearn.metrics import roc_auc_score
 
 from federated import plots
-from federated.methods import METHODS
-from federated.plots.gallery import drawings
+from federated.config.presets import METHODS
 from federated.plots.numbers import behind_local, shown_sites, values
 from federated.plots.style import method_looks
-from federated.results import COLUMNS, Run, load
+from federated.report.gallery import drawings
+from federated.runs.reading import COLUMNS, Run, load
 from federated.storage import write_tensors
 
 Row = tuple[str, int, int, str, str, str, str, float, int]

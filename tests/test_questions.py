@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from federated import cli
+from federated.commands import main as cli
+from federated.config.rollout import Calendar, Rollout
 from federated.questions.contribution import leave_one_out, orders_to_play, shapley, worth
 from federated.questions.order import orders_to_try, own_order, settings_of, slots
 from federated.rollout.scenario import scenario_of
-from federated.rollout.settings import Calendar, Rollout
 
 PAIR_GAIN = {frozenset("ab"): 0.2, frozenset("ac"): 0.1, frozenset("bc"): 0.0}
 

@@ -3,7 +3,7 @@
 import pytest
 from ray._private.node import Node
 
-from federated.raystart import ONLOOKERS, _without_onlookers
+from federated.engine.ray.start import ONLOOKERS, _without_onlookers
 
 
 def test_onlookers_are_methods_of_this_ray_and_come_back() -> None:

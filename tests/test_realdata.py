@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from federated.config import parse, read_toml
+from federated.config.study import parse, read_toml
 from federated.engine import run
-from federated.results import load
+from federated.runs.reading import load
 
 ROOT = Path(__file__).parent.parent
 

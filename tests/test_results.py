@@ -4,8 +4,8 @@ import math
 
 import pandas as pd
 
-from federated.results import COLUMNS, write_parquet
-from federated.wire import Report
+from federated.exchange.wire import Report
+from federated.runs.reading import COLUMNS, write_parquet
 from server.record import Record
 
 

@@ -11,7 +11,7 @@ from test_messages import load_with
 from clients.app import app as client_app
 from federated.engine import run
 from federated.errors import UserError
-from federated.results import load
+from federated.runs.reading import load
 
 MESSAGES = 3 + 2 * 3 * 3 + 3
 """Of a run of 3 sites and 3 rounds: registration, training and evaluation, last steps."""

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federated import cli
-from federated.config import parse, read_toml, to_toml, with_scenario
+from federated.commands import main as cli
+from federated.config.rollout import Calendar, Rollout
+from federated.config.study import parse, read_toml, to_toml, with_scenario
 from federated.errors import UserError
 from federated.rollout.clock import transfer_hours, trip
 from federated.rollout.policy import Flight, discount, needs_every_update, select, settle
 from federated.rollout.scenario import Hospital, moment, scenario_of, windows
-from federated.rollout.settings import Calendar, Rollout
 
 NAMES = ["a", "b", "c", "d", "e"]
 

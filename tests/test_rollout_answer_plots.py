@@ -12,8 +12,8 @@ from test_rollout_answers import SITES, tiny
 from test_rollout_plots import texts
 
 from federated import plots
-from federated.plots.rollout_target import EDGE
-from federated.results import load
+from federated.answers.rollout_target import EDGE
+from federated.runs.reading import load
 
 MANY = [f"hospital-{i:02d}" for i in range(40)]
 

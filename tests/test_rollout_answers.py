@@ -8,9 +8,9 @@ import pytest
 from rollouts import Event, Span, write_rollout
 from test_plots import METHOD_NAMES, Row, full_rows, write_run
 
-from federated.results import TIMELINE, Run
-from federated.rollout.answers import cost, disturbances, joining, time_to_target, waiting
-from federated.rollout.history import benefit, evaluations
+from federated.answers.rollout_answers import cost, disturbances, joining, time_to_target, waiting
+from federated.runs.history import benefit, evaluations
+from federated.runs.reading import TIMELINE, Run
 
 SITES = ("alder", "birch")
 """Birch joins at week 1 with a slow link; its update of round 3 is dropped."""

@@ -10,11 +10,11 @@ from test_plots import METHOD_NAMES, full_rows, write_run
 from test_rollout_answers import SITES, metric_rows, tiny
 from test_rollout_plots import BUSY, FIVE
 
-from federated import cli
-from federated.plots.rollout_answers import answers
-from federated.plots.tables import markdown
-from federated.rollout.answers import time_to_target, waiting
-from federated.rollout_command import MEANINGS
+from federated.answers.rollout_answers import time_to_target, waiting
+from federated.answers.rollout_tables_and_figures import answers
+from federated.commands import main as cli
+from federated.commands.answers import MEANINGS
+from federated.report.tables import markdown
 
 FIGURES = {
     "benefit": {"target", "benefit"},

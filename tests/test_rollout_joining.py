@@ -16,12 +16,12 @@ from clients.site import Site, section
 from federated.data.site import Split
 from federated.engine.grid import FIRST_SITE_NODE
 from federated.engine.inline import InlineGrid
-from federated.evaluation import embed, recalibrate
-from federated.fingerprint import code_digest
-from federated.memory import unit
+from federated.exchange.fingerprint import code_digest
+from federated.exchange.sharing import norm_tensors
+from federated.exchange.wire import pack_arrays, pack_order, unpack_reports
+from federated.learning.evaluation import embed, recalibrate
+from federated.learning.memory import unit
 from federated.seeding import torch_generator
-from federated.sharing import norm_tensors
-from federated.wire import pack_arrays, pack_order, unpack_reports
 
 NEWCOMER = replace(ORDER, newcomer=True)
 TRAINS = {"fedbn": True, "consilium": True, "silobn": False, "fedavg": False}

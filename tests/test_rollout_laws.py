@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from federated.engine import run
-from federated.results import Run
+from federated.runs.reading import Run
 from federated.storage import read_tensors
 
 RunTiny = Callable[..., Run]

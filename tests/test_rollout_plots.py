@@ -11,12 +11,12 @@ from test_rollout_answers import tiny
 from test_summary import Page, cells
 
 from federated import plots
-from federated.plots.gallery import caption, drawings
-from federated.plots.rollout_answers import answers
-from federated.plots.rollout_tables import site_target_table, target_table
-from federated.plots.tables import markdown
-from federated.results import Run, load
-from federated.summary import summary_table, write_summary
+from federated.answers.rollout_tables import site_target_table, target_table
+from federated.answers.rollout_tables_and_figures import answers
+from federated.report.gallery import caption, drawings
+from federated.report.page import summary_table, write_summary
+from federated.report.tables import markdown
+from federated.runs.reading import Run, load
 
 FIVE = ("alder", "birch", "cedar", "dogwood", "elm")
 BUSY = {

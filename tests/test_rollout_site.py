@@ -14,11 +14,11 @@ from clients import finish, work
 from clients.measuring import keep_if_better
 from clients.site import section
 from clients.vault import VERSIONS_KEPT, Vault, is_void
-from federated.data.growing import first_images
-from federated.data.replaced import replaced_scanner, through_new_scanner
-from federated.evaluation import embed
-from federated.memory import unit
-from federated.wire import Report
+from federated.data.dealing.growing import first_images
+from federated.data.dealing.replaced import replaced_scanner, through_new_scanner
+from federated.exchange.wire import Report
+from federated.learning.evaluation import embed
+from federated.learning.memory import unit
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from federated.data.scanner import ScannerProfile, acquire, apply_profile, profile_for
+from federated.phantom.scanner import ScannerProfile, acquire, apply_profile, profile_for
 
 PLAIN = ScannerProfile(noise=0.0)
 STRONG = ScannerProfile(

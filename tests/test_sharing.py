@@ -11,8 +11,8 @@ from networks import mobilenet_v2, vgg11_bn
 from torch import nn
 
 from federated.errors import UserError
-from federated.models import build_model
-from federated.sharing import boundary_of, join, private_part, release
+from federated.exchange.sharing import boundary_of, join, private_part, release
+from federated.learning.models import build_model
 
 NETWORKS: dict[str, tuple[int, Callable[[], nn.Module]]] = {
     "resnet18": (

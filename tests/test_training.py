@@ -8,20 +8,20 @@ import torch
 from torch import nn
 
 from clients.work import optimizer_tensors, restore_optimizer
-from federated.batches import Images, evaluation_batch
-from federated.compute import Compute, device_for, native_bf16, uses_bf16
+from federated.config.schema import Contrast, Train
 from federated.errors import UserError
-from federated.evaluation import embed, predict, recalibrate
-from federated.models import build_model
-from federated.seeding import torch_generator
-from federated.settings import Contrast, Train
-from federated.training import (
+from federated.learning.batches import Images, evaluation_batch
+from federated.learning.compute import Compute, device_for, native_bf16, uses_bf16
+from federated.learning.evaluation import embed, predict, recalibrate
+from federated.learning.models import build_model
+from federated.learning.training import (
     DivergedError,
     class_weights,
     learning_rate,
     make_optimizer,
     train_round,
 )
+from federated.seeding import torch_generator
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 PLAIN = Train(batch_size=8, precision="fp32", augment=False)

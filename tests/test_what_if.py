@@ -10,8 +10,8 @@ from rollouts import write_rollout
 from test_plots import Row
 from test_rollout_answers import SITES, TRIPS, metric_rows
 
-from federated import cli
-from federated.config import parse, parse_overrides
+from federated.commands import main as cli
+from federated.config.study import parse, parse_overrides
 from federated.data import site_names
 from federated.errors import UserError
 from federated.questions.pictures import what_if_figure

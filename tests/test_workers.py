@@ -15,12 +15,19 @@ import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from federated.answers import Answer, Question, Refusal, Results
 from federated.engine.grid import FIRST_SITE_NODE, LocalGrid
 from federated.engine.inline import InlineGrid
 from federated.errors import UserError
-from federated.sharing import Boundary, Release, TensorSpec
-from federated.wire import Order, Report, pack_arrays, pack_reply, unpack_order, unpack_tensors
+from federated.exchange.replies import Answer, Question, Refusal, Results
+from federated.exchange.sharing import Boundary, Release, TensorSpec
+from federated.exchange.wire import (
+    Order,
+    Report,
+    pack_arrays,
+    pack_reply,
+    unpack_order,
+    unpack_tensors,
+)
 
 SITES = 60
 BOUNDARY = Boundary((TensorSpec("w", (500,), "float32"),), ())
@@ -76,7 +83,7 @@ def bits(results: Results) -> tuple[object, ...]:
 
 @contextmanager
 def ray_grid(**options: Any) -> Iterator[Any]:
-    from federated.engine.actors import RayGrid
+    from federated.engine.ray.grid import RayGrid
 
     settings = {"workers": 2, "threads": 1, "gpus": 0, "address": "", "retries": 1, "patience": 60}
     grid = RayGrid("test_workers:hospital", {}, SITES, **{**settings, **options})
@@ -92,7 +99,7 @@ def expected() -> tuple[object, ...]:
 
 
 def test_a_sum_along_the_way_is_the_sum_of_the_releases(expected: tuple[object, ...]) -> None:
-    from federated.exact import Accumulator
+    from federated.exchange.exact import Accumulator
 
     kept = ask(InlineGrid(hospital, {}, SITES), summed=False)
     assert kept.total is None
@@ -131,7 +138,7 @@ def test_workers_and_batches_change_no_bit(
         assert (tmp_path / "once").exists()
         assert "worker-lost" in [e["kind"] for e in events]
         # Every batch hands its sum over.
-        monkeypatch.setattr("federated.engine.dispatch.HAND_OVER_SECONDS", 0.0)
+        monkeypatch.setattr("federated.engine.ray.dispatch.HAND_OVER_SECONDS", 0.0)
         assert bits(ask(grid)) == expected
 
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from federated.data import entry, images
+from federated.config.schema import Config
+from federated.data import entry
+from federated.data.formats import images
 from federated.data.hospitals import hospitals, plan_of
 from federated.data.plans import Hospital, Plan
 from federated.data.site import SPLITS, SiteData, Split
 from federated.errors import UserError, did_you_mean
-from federated.settings import Config
 
 __all__ = [
     "SPLITS",

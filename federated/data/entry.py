@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from federated.data import manifest
-from federated.data.section import Grey
+from federated.data.formats.section import Grey
 from federated.data.site import SPLITS, SiteData, Split
+from federated.data.sources import manifest
 from federated.errors import UserError
-from federated.tables import pd
+from federated.lazy import pd
 
 IMAGES, THUMBNAILS = "images.npy", "thumbnails.npy"
 MANIFEST, FACTS, SKIPPED = "manifest.parquet", "facts.parquet", "skipped.json"

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
-from federated.data import cache, importing, partition, sources, synthetic
-from federated.data.listing import Listing
+from federated.config.schema import Config
+from federated.data import cache, importing, sources
+from federated.data.dealing import partition
 from federated.data.plans import Hospital, Plan, derived
+from federated.data.sources import synthetic
+from federated.data.sources.listing import Listing
 from federated.errors import UserError
-from federated.settings import Config
 
 PHANTOM = "phantom-"
 

@@ -13,12 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from federated.data import cache, duplicates, entry, images, splits
-from federated.data.images import Decoded
-from federated.data.listing import Listing
+from federated.config.schema import Data
+from federated.data import cache, entry
+from federated.data.checking import duplicates
+from federated.data.dealing import splits
+from federated.data.formats import images
+from federated.data.formats.images import Decoded
+from federated.data.sources.listing import Listing
 from federated.errors import UserError
-from federated.settings import Data
-from federated.tables import pd
+from federated.lazy import pd
 
 
 def key(listing: Listing, data: Data, name: str) -> str:

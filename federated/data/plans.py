@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from federated.data import cache, entry, images, splits
-from federated.data import partition as partitioning
-from federated.data.section import Grey
+from federated.config.schema import Config, Partition
+from federated.data import cache, entry
+from federated.data.dealing import partition as partitioning
+from federated.data.dealing import splits
+from federated.data.formats import images
+from federated.data.formats.section import Grey
 from federated.errors import UserError
 from federated.seeding import numpy_generator
-from federated.settings import Config, Partition
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Plan:
 
 def derived(config: Config, hospital: Hospital, base: Plan) -> Plan:
     """Return the plan for a hospital that is part of a data set, or seen through a scanner."""
-    from federated.data.scanner import profile_for  # SciPy: slow to import
+    from federated.phantom.scanner import profile_for  # SciPy: slow to import
 
     data = config.data
     profile = profile_for(hospital.number, data.shift, data.split_seed)
@@ -129,7 +131,7 @@ def _dealt(whole: Path, partition: Partition, seed: int, drawn: bool) -> tuple[s
 
 def _seen_through(pixels: Grey, names: list[str], config: Config, hospital: Hospital) -> Grey:
     """Return images as the hospital's scanner shows them."""
-    from federated.data.scanner import apply_profile, profile_for
+    from federated.phantom.scanner import apply_profile, profile_for
 
     seed = config.data.split_seed
     profile = profile_for(hospital.number, config.data.shift, seed)

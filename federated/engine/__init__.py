@@ -1,9 +1,23 @@
-"""Where the clients run: grids on which the one ServerApp meets the one ClientApp."""
+"""Where the clients run: grids on which the one ServerApp meets the one ClientApp.
 
-from federated.imports import without_collector
+Importing this package imports nothing: ``engine.ray.start`` starts Ray while torch and Flower
+are still being imported.
+"""
 
-# Here, since a Ray worker too begins by importing this package.
-with without_collector():
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
     from federated.engine.running import check, open_grid, run
 
 __all__ = ["check", "open_grid", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Return what the package offers, imported when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from federated.lazy import without_collector
+
+    with without_collector():
+        return getattr(import_module("federated.engine.running"), name)

@@ -16,8 +16,8 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from federated.answers import Question, Results
-from federated.wire import Order
+from federated.exchange.replies import Question, Results
+from federated.exchange.wire import Order
 
 RUN_ID = 1
 SERVER_NODE = 1

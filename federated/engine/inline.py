@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
-from federated.answers import Question, Results, Tally
 from federated.engine.grid import Listener, LocalGrid, Settings, context_of, give_id
-from federated.wire import Order
+from federated.exchange.replies import Question, Results, Tally
+from federated.exchange.wire import Order
 
 
 class InlineGrid(LocalGrid):

@@ -7,12 +7,12 @@ from typing import Any
 
 from flwr.app import Context, RecordDict
 
-from federated.compute import device_for
-from federated.config import Given, Study, parse, with_scenario
+from federated.config.keys import plain
+from federated.config.study import Given, Study, parse, with_scenario
 from federated.data import site_names
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, Settings
-from federated.keys import plain
-from federated.network import check_network, configured_boundary, network_of
+from federated.learning.compute import device_for
+from federated.learning.network import check_network, configured_boundary, network_of
 from federated.rollout.scenario import scenario_of
 
 SERVER_APP = "server.app:app"
@@ -60,7 +60,7 @@ def open_grid(study: Study, run_config: Settings, listener: Listener | None) -> 
 
         yield InlineGrid(load_app(CLIENT_APP), run_config, count, listener)
         return
-    from federated.engine.actors import RayGrid
+    from federated.engine.ray.grid import RayGrid
 
     grid = RayGrid(
         CLIENT_APP,

@@ -6,6 +6,9 @@
 Nothing here touches pyplot or needs a display.
 """
 
+from importlib import import_module
+from typing import Any
+
 from federated.plots.comparison import comparison
 from federated.plots.convergence import (
     convergence,
@@ -14,17 +17,10 @@ from federated.plots.convergence import (
     worst_and_mean,
 )
 from federated.plots.drift import bn_distances, bn_drift
-from federated.plots.gallery import save_all
 from federated.plots.memory import memory_occupancy
 from federated.plots.numbers import NothingToDrawError
 from federated.plots.roc import roc
 from federated.plots.rollout import rollout
-from federated.plots.rollout_cost import rollout_cost
-from federated.plots.rollout_disturbances import rollout_disturbances
-from federated.plots.rollout_joining import rollout_joining
-from federated.plots.rollout_lines import rollout_benefit, rollout_convergence
-from federated.plots.rollout_target import rollout_target
-from federated.plots.rollout_waiting import rollout_waiting
 from federated.plots.style import DOUBLE, SINGLE, save
 
 __all__ = [
@@ -39,15 +35,25 @@ __all__ = [
     "methods_side_by_side",
     "roc",
     "rollout",
-    "rollout_benefit",
-    "rollout_convergence",
-    "rollout_cost",
-    "rollout_disturbances",
-    "rollout_joining",
-    "rollout_target",
-    "rollout_waiting",
     "save",
-    "save_all",
     "training_loss",
     "worst_and_mean",
 ]
+
+_ABOVE = {
+    "rollout_benefit": "federated.answers.rollout_lines",
+    "rollout_convergence": "federated.answers.rollout_lines",
+    "rollout_cost": "federated.answers.rollout_cost",
+    "rollout_disturbances": "federated.answers.rollout_disturbances",
+    "rollout_joining": "federated.answers.rollout_joining",
+    "rollout_target": "federated.answers.rollout_target",
+    "rollout_waiting": "federated.answers.rollout_waiting",
+    "save_all": "federated.report.gallery",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Return a figure that an answer draws."""
+    if name not in _ABOVE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_ABOVE[name]), name)

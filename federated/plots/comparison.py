@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from federated.plots.numbers import defined, label, names, shown_sites
 from federated.plots.style import DOUBLE, Look, method_looks, panels, short, styled
-from federated.results import Run
+from federated.runs.reading import Run
 
 
 @styled

@@ -28,7 +28,7 @@ from federated.plots.style import (
     short,
     styled,
 )
-from federated.results import Run
+from federated.runs.reading import Run
 
 RING: dict[str, Any] = {"marker": "o", "ls": "", "ms": 5.5, "mfc": "none", "mew": 0.8}
 

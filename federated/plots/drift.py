@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from federated.errors import UserError
-from federated.network import network_of
+from federated.learning.network import network_of
 from federated.plots.numbers import NothingToDrawError
 from federated.plots.style import DOUBLE, legend_below, panels, short, site_looks, styled
-from federated.results import Run
+from federated.runs.reading import Run
 from federated.storage import read_tensors
 
 QUANTITIES = {

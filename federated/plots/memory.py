@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from federated.plots.lines import draw_sites
 from federated.plots.numbers import defined, label, names, values
 from federated.plots.style import DOUBLE, legend_below, panels, rounds_axis, short, styled
-from federated.results import Run
+from federated.runs.reading import Run
 
 
 @styled

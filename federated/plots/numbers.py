@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from federated.errors import UserError
-from federated.metrics import HIGHER_IS_BETTER
-from federated.results import Run
+from federated.learning.metrics import HIGHER_IS_BETTER
+from federated.runs.reading import Run
 
 MOST_PANELS = 12
 """More sites than this cannot be read side by side."""

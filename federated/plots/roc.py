@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from federated.metrics import auc
-from federated.metrics import roc as roc_points
+from federated.learning.metrics import auc
+from federated.learning.metrics import roc as roc_points
 from federated.plots.numbers import NothingToDrawError, shown_sites, values
 from federated.plots.style import DOUBLE, Look, method_looks, panels, short, styled
-from federated.results import Run
+from federated.runs.reading import Run
 
 Curves = Mapping[tuple[str, str, int], pd.DataFrame]
 """Predictions on test images by site, method and seed."""

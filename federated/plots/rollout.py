@@ -13,8 +13,8 @@ from matplotlib.patches import Patch
 from federated.plots.numbers import NothingToDrawError, names
 from federated.plots.rollout_axis import needs_timeline, weeks_axis
 from federated.plots.style import DOUBLE, legend_below, short, styled
-from federated.results import Run
-from federated.rollout.history import (
+from federated.rollout.scenario import HOURS_PER_WEEK, Hospital
+from federated.runs.history import (
     CELL,
     ROUND,
     events,
@@ -22,7 +22,7 @@ from federated.rollout.history import (
     round_weeks,
     sharing_methods,
 )
-from federated.rollout.scenario import HOURS_PER_WEEK, Hospital
+from federated.runs.reading import Run
 
 MOST_LANES = 30
 """More lanes than this are thin, and only some of them named."""

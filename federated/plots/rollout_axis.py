@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from federated.plots.numbers import NothingToDrawError
-from federated.results import Run
-from federated.rollout.history import hospitals
 from federated.rollout.scenario import HOURS_PER_WEEK, Hospital, date_of
+from federated.runs.history import hospitals
+from federated.runs.reading import Run
 
 JOIN = "#555555"
 

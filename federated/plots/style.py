@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from federated.methods import METHODS
+from federated.config.presets import METHODS
 
 SINGLE, DOUBLE = 3.5, 7.2
 """Width in inches of one and of two columns of a journal's page."""

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from federated.questions.tables import one_table_each
-from federated.results import Run
 from federated.rollout.scenario import HOURS_PER_WEEK, Scenario
+from federated.runs.reading import Run
 
 Order = tuple[str, ...]
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from federated.keys import plain
-from federated.rollout.reading import TABLES
+from federated.config.calendars import TABLES
+from federated.config.keys import plain
+from federated.config.rollout import Calendar
 from federated.rollout.scenario import Hospital
-from federated.rollout.settings import Calendar
 
 
 def one_table_each(hospitals: Iterable[Hospital]) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from federated.config import Given, parse, with_scenario
+from federated.config.study import Given, parse, with_scenario
 from federated.data import prepare
 from federated.engine import check, run
 from federated.errors import UserError
-from federated.results import Run, load
+from federated.runs.reading import Run, load
 
 
 def the_method(given: Given) -> str:

@@ -13,18 +13,18 @@ from typing import Any
 
 import pandas as pd
 
-from federated.config import Given, parse, parse_overrides, with_scenario
+from federated.answers.effort import waiting
+from federated.answers.rollout_answers import time_to_target
+from federated.answers.rollout_tables import Columns, mean_week, text_table, unit_of
+from federated.config.study import Given, parse, parse_overrides, with_scenario
 from federated.data import site_names
 from federated.errors import UserError
-from federated.plots.rollout_tables import Columns, mean_week, text_table, unit_of
 from federated.plots.style import short
 from federated.questions.tables import one_table_each, without_tables
 from federated.questions.trials import kept_auc
-from federated.results import Run
-from federated.rollout.answers import time_to_target
-from federated.rollout.effort import waiting
-from federated.rollout.history import evaluations, first_reached, rounds
 from federated.rollout.scenario import HOURS_PER_WEEK, scenario_of
+from federated.runs.history import evaluations, first_reached, rounds
+from federated.runs.reading import Run
 
 MOST_LETTERS = 44
 """Of an alternative in a table for a terminal; the file has the whole."""

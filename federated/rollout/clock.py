@@ -6,7 +6,7 @@ times ``rollout.image-seconds`` over its speed, its transfer time the real bytes
 
 from dataclasses import dataclass
 
-from federated.rollout.settings import Calendar
+from federated.config.rollout import Calendar
 
 EVALUATION_SHARE = 1 / 3
 """A forward pass costs about a third of a training step's forward and backward passes."""

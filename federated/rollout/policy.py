@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from federated.config.rollout import Rollout
 from federated.rollout.scenario import draw
-from federated.rollout.settings import Rollout
 
 
 @dataclass(frozen=True)

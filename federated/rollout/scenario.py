@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+from federated.config.rollout import Calendar, Rollout
 from federated.errors import UserError, did_you_mean
-from federated.rollout.settings import Calendar, Rollout
 from federated.seeding import seed_for
 
 HOURS_PER_WEEK = 168.0

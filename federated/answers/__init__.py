@@ -1,0 +1,1 @@
+"""What one run of a rollout answers, a file an answer: numbers, table, figure, words."""

@@ -1,0 +1,204 @@
+"""The command: parse, call, print. Heavy packages are imported only by the call that needs them."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from federated import __version__
+from federated.commands import answers, data, questions, what_if
+from federated.errors import UserError
+
+# Neither a simulation nor its sites talk to anyone: Flower's telemetry and update check stay off.
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+
+ENGINE = "engine."
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command ``consilium`` and return its exit status."""
+    arguments = _arguments(words)
+    try:
+        status = int(arguments.call(arguments) or 0)
+        sys.stdout.flush()
+        return status
+    except UserError as error:
+        print(f"consilium: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("consilium: stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever reads, such as head, has had enough; nor is there anyone for Python's last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as of a program that SIGPIPE ended
+
+
+def _arguments(words: list[str] | None) -> argparse.Namespace:
+    """Return the parsed command; key=value words may stand after options, too."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(words)
+    unknown = [word for word in rest if "=" not in word or word.startswith("-")]
+    if unknown or (rest and "settings" not in arguments):
+        parser.error(f"unrecognized arguments: {' '.join(unknown or rest)}")
+    if rest:
+        arguments.settings = [*arguments.settings, *rest]
+    return arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="consilium", description="Simulate hospitals that learn together."
+    )
+    parser.add_argument("--version", action="version", version=f"consilium {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a configuration from start to plots")
+    run.add_argument("config", type=Path, nargs="?", help="a .toml file; none: all defaults")
+    run.add_argument("settings", nargs="*", metavar="key=value", help="overrides, see `config`")
+    _add_output(run)
+    run.set_defaults(call=_run)
+
+    resume = commands.add_parser("resume", help="go on with an interrupted run, to the same bits")
+    resume.add_argument("folder", type=Path, help="the run's folder")
+    resume.add_argument("settings", nargs="*", metavar="engine.key=value", help="another engine")
+    _add_output(resume)
+    resume.set_defaults(call=_resume)
+
+    report = commands.add_parser("report", help="draw plots and the summary page of a run again")
+    report.add_argument("folder", type=Path, help="the run's folder")
+    report.set_defaults(call=lambda a: _report(a.folder))
+
+    data.add(commands)
+    answers.add(commands)
+    questions.add(commands)
+    what_if.add(commands)
+
+    methods = commands.add_parser("methods", help="list the methods and what makes each")
+    methods.set_defaults(call=_methods)
+
+    config = commands.add_parser("config", help="list every setting, its default and its meaning")
+    config.add_argument("--markdown", action="store_true", help="as docs/CONFIG.md has it")
+    config.set_defaults(call=_config)
+    return parser
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    style = parser.add_mutually_exclusive_group()
+    style.add_argument(
+        "--quiet", action="store_const", dest="style", const="quiet", help="no progress"
+    )
+    style.add_argument(
+        "--json", action="store_const", dest="style", const="json", help="events as JSON lines"
+    )
+    parser.add_argument(
+        "--no-report",
+        action="store_false",
+        dest="report",
+        help="no plots and no summary page; `consilium report FOLDER` makes them later",
+    )
+    parser.set_defaults(style="auto")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from federated.config.study import parse_overrides, read_toml
+
+    settings = list(arguments.settings)
+    given: dict[str, Any] = {}
+    if arguments.config is not None and "=" in str(arguments.config):
+        settings.insert(0, str(arguments.config))
+    elif arguments.config is not None:
+        given = read_toml(arguments.config)
+    _execute({**given, **parse_overrides(settings)}, arguments, new=True)
+
+
+def _resume(arguments: argparse.Namespace) -> None:
+    from federated.config.study import parse_overrides, read_toml
+
+    if not (arguments.folder / "config.toml").exists():
+        raise UserError(f"{arguments.folder} holds no run (no config.toml).")
+    overrides = parse_overrides(arguments.settings)
+    for key in overrides:
+        if not key.startswith(ENGINE) or key == "engine.threads":
+            raise UserError(f"{key} would change the numbers; only where a run runs can change.")
+    given = {**read_toml(arguments.folder / "config.toml"), **overrides}
+    _execute({**given, "folder": str(arguments.folder)}, arguments, new=False)
+
+
+def _execute(given: dict[str, Any], arguments: argparse.Namespace, *, new: bool) -> None:
+    # A network of the user's own, package.module:factory, lies where the command is called.
+    sys.path.insert(0, str(Path.cwd()))
+    from federated.config.study import parse
+    from federated.engine.ray.start import start_ahead
+    from federated.lazy import without_collector
+    from federated.runs.folder import choose_folder
+
+    study, style = parse(given), str(arguments.style)
+    if study.common.engine.kind == "ray":
+        start_ahead(study.common.engine.address)
+    with without_collector():
+        from federated.commands.progress import preparing, progress, site_lines, stoppable
+        from federated.data import prepare, site_names
+        from federated.engine import check, run
+    check(study)
+    folder = choose_folder(study.common, new=new)
+    sites = site_names(study.common)
+    with preparing(style=style) as report:
+        summaries = prepare(study.common, report)
+    for line in site_lines(summaries):
+        _say(line, style)
+    _say(f"run folder: {folder}", style)
+    try:
+        with progress(study, sites, style=style) as shown, stoppable(shown) as listener:
+            run({**given, "folder": str(folder)}, listener)
+    except KeyboardInterrupt:
+        print(f"consilium: stopped; go on with: consilium resume {folder}", file=sys.stderr)
+        raise SystemExit(130) from None
+    if arguments.report:
+        _report(folder, quiet=style != "auto")
+
+
+def _say(text: str, style: str) -> None:
+    if style == "auto":
+        print(text, file=sys.stderr)
+
+
+def _report(folder: Path, *, quiet: bool = False) -> None:
+    from federated.lazy import without_collector
+
+    with without_collector():
+        from federated.plots import save_all
+        from federated.report.page import summary_table, write_summary
+        from federated.runs.reading import load, write_parquet
+    run = load(folder)
+    write_parquet(run)
+    plots = save_all(run, folder / "plots")
+    page = write_summary(run, plots)
+    if not quiet:
+        print(summary_table(run))
+        print(f"\nsummary: {page}\nplots:   {folder / 'plots'} ({len(plots)} pictures)")
+
+
+def _methods(arguments: argparse.Namespace) -> None:
+    from federated.config.presets import METHODS
+
+    for name, method in METHODS.items():
+        settings = ", ".join(f"{key} = {value}" for key, value in method.settings.items())
+        print(f"{name}\n  {method.summary}\n  source: {method.source}\n  {settings}\n")
+
+
+def _config(arguments: argparse.Namespace) -> None:
+    from federated.config.keys import CALENDAR, KEYS, plain, reference
+
+    if arguments.markdown:
+        print(reference(), end="")
+        print("\n" + reference(CALENDAR), end="")
+        return
+    for name, key in KEYS.items():
+        print(f"{name} = {plain(key.default)!r}\n    {key.meaning}{key.range_text()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,236 @@
+"""What a run shows while it runs: a live table in a terminal, plain lines elsewhere, or JSON."""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from federated.config.study import Study
+from federated.data import SiteSummary
+from federated.engine.grid import FIRST_SITE_NODE, Listener
+
+SHOWN_SITES = 16
+"""Rows of the live table; with more sites, those with the lowest AUC are shown."""
+
+DOING = {
+    "query.register": "opening",
+    "train": "training",
+    "evaluate": "evaluating",
+    "train.finish": "last steps",
+}
+
+DEEDS = {
+    "hospital-joined": "joins",
+    "hospital-left": "leaves",
+    "unlearned": "is unlearned",
+}
+
+
+class Display:
+    """Turns events into what a user sees."""
+
+    def __init__(self, study: Study, sites: tuple[str, ...]) -> None:
+        self.sites = sites
+        self.doing: dict[str, str] = {}
+        self.auc: dict[str, float | None] = {}
+        self.best: dict[str, float] = {}
+        self.speed = 0.0
+        self.title = ""
+        self.cells = len(study.cells())
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("rounds"),
+            TimeRemainingColumn(),
+        )
+        rounds = [study.by_method[method].rounds for method, _ in study.cells()]
+        self.whole = self.bars.add_task("whole run", total=sum(rounds))
+        self.cell = self.bars.add_task("starting", total=rounds[0])
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Update what is shown."""
+        kind = event["kind"]
+        if kind in ("site-started", "site-ended"):
+            site = self.sites[event["node"] - FIRST_SITE_NODE]
+            self.doing[site] = DOING[event["action"]] if kind == "site-started" else ""
+        elif kind == "cell-started":
+            self.title = f"{event['method']}, seed {event['seed']}"
+            self.bars.reset(self.cell, description=self.title, total=event["rounds"])
+            self.bars.advance(self.cell, event["after"])
+            self.bars.advance(self.whole, event["after"])
+            self.auc, self.best = {}, {}
+        elif kind == "round-ended":
+            self.speed = event["images"] / event["seconds"]
+            self.auc = event["val_auc"]
+            known = {site: auc for site, auc in self.auc.items() if auc is not None}
+            self.best = {**known, **{s: max(b, known.get(s, b)) for s, b in self.best.items()}}
+            if "week" in event:
+                week = f"{self.title}, week {event['week']:.4g}"
+                self.bars.update(self.cell, description=week)
+            self.bars.advance(self.cell)
+            self.bars.advance(self.whole)
+
+    def __rich__(self) -> Group:
+        table = Table(box=None, pad_edge=False)
+        for title in ("site", "now", "val AUC", "best"):
+            table.add_column(title, min_width=10)
+        worst = sorted(self.sites, key=lambda s: self.auc.get(s) or 2.0)
+        shown = sorted(worst[:SHOWN_SITES], key=self.sites.index)
+        for site in shown:
+            numbers = [self.auc.get(site), self.best.get(site)]
+            text = ["-" if n is None else f"{n:.3f}" for n in numbers]
+            table.add_row(site, self.doing.get(site, ""), *text)
+        hidden = len(self.sites) - len(shown)
+        more = f", {hidden} more sites with higher AUC not shown" if hidden else ""
+        return Group(self.bars, table, f"{self.speed:.0f} images/s{more}")
+
+
+def plain_line(event: Mapping[str, Any]) -> str | None:
+    """Return an event as a line for a log, or None if it is not worth one."""
+    if event["kind"] == "cell-started":
+        after = f" after round {event['after']}" if event["after"] else ""
+        return f"{event['method']}, seed {event['seed']}: {event['rounds']} rounds{after}"
+    if event["kind"] == "round-ended":
+        week = f", week {event['week']:.4g}" if "week" in event else ""
+        speed = event["images"] / event["seconds"]
+        cost = f"{event['seconds']:.1f} s, {speed:.0f} images/s"
+        return f"  round {event['round']}{week}: val AUC {auc_text(event['val_auc'])} | {cost}"
+    if event["kind"] in DEEDS:
+        return f"  round {event['round']}: {event['site']} {DEEDS[event['kind']]}"
+    if event["kind"] == "site-failed":
+        what = f"{event['site']} left out ({event['action']}): {event['reason']}"
+        return f"  round {event['round']}: {what}"
+    if event["kind"] == "worker-lost":
+        return f"  a worker died (try {event['tries']}); its site goes to a fresh one"
+    return None
+
+
+def auc_text(aucs: Mapping[str, float | None]) -> str:
+    """Return every site's AUC, or of many sites the mean and the worst."""
+    if len(aucs) <= SHOWN_SITES:
+        return " ".join(f"{s} {'-' if a is None else f'{a:.3f}'}" for s, a in aucs.items()) or "-"
+    known = {site: auc for site, auc in aucs.items() if auc is not None}
+    if not known:
+        return f"undefined at all {len(aucs)} sites"
+    worst = min(known, key=lambda site: known[site])
+    mean = sum(known.values()) / len(known)
+    return f"mean {mean:.3f}, worst {worst} {known[worst]:.3f}, {len(aucs)} sites"
+
+
+def site_lines(summaries: Sequence[SiteSummary]) -> list[str]:
+    """Return a line on the images of each hospital, and one on what its import left out."""
+    lines = []
+    for site in summaries[:SHOWN_SITES]:
+        parts = [f"{sum(counts)} {split}" for split, counts in site.counts.items()]
+        covid = sum(positive for _, positive in site.counts.values())
+        total = sum(map(sum, site.counts.values()))
+        lines.append(f"{site.site}: {', '.join(parts)} images, {covid} of {total} COVID")
+        lines += [f"  {note}" for note in (*site.notes, *site.skipped[:3])]
+        if len(site.skipped) > 3:
+            lines.append(f"  and {len(site.skipped) - 3} more unusable: consilium data check")
+    if len(summaries) > SHOWN_SITES:
+        lines.append(f"and {len(summaries) - SHOWN_SITES} more hospitals")
+    return lines
+
+
+@contextmanager
+def preparing(*, style: str) -> Iterator[Callable[[str, int, int], None] | None]:
+    """Yield a function that shows how many images of a site are decoded; None if nothing is shown.
+
+    Args:
+        style: As for ``progress``; only a terminal shows it.
+    """
+    console = Console(stderr=True)
+    if style != "auto" or not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("preparing {task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(site: str, done: int, total: int) -> None:
+            if site not in tasks:
+                tasks[site] = bars.add_task(site, total=total)
+            bars.update(tasks[site], completed=done)
+
+        yield report
+
+
+@contextmanager
+def progress(study: Study, sites: tuple[str, ...], *, style: str) -> Iterator[Listener]:
+    """Yield a listener that shows events on standard error, or as JSON lines on standard output.
+
+    Args:
+        study: The run.
+        sites: Names in node order.
+        style: ``auto`` (live in a terminal, else lines), ``quiet`` or ``json``.
+    """
+    console = Console(stderr=True)
+    if style == "json":
+        yield lambda event: print(json.dumps(dict(event)), flush=True)
+    elif style == "quiet":
+        yield lambda event: None
+    elif not console.is_terminal:
+        yield lambda event: _print_line(event, sys.stderr)
+    else:
+        display = Display(study, sites)
+        with Live(display, console=console, refresh_per_second=4, transient=False) as live:
+
+            def listen(event: Mapping[str, Any]) -> None:
+                display.take(event)
+                if event["kind"] in ("site-failed", "worker-lost"):
+                    live.console.print(plain_line(event))
+
+            yield listen
+
+
+@contextmanager
+def stoppable(listener: Listener) -> Iterator[Listener]:
+    """Yield ``listener`` such that Ctrl-C always stops the run, at the latest at its next event.
+
+    Python raises KeyboardInterrupt wherever the program is. If that is a destructor, as Ray's
+    object references have, the interpreter only prints it and goes on; so it is remembered and
+    raised again. A process that was told to ignore the signal, as a script's background job is,
+    goes on ignoring it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield listener
+        return
+    stopped: list[int] = []
+
+    def remember(number: int, frame: object) -> None:
+        stopped.append(number)
+        raise KeyboardInterrupt
+
+    def listen(event: Mapping[str, Any]) -> None:
+        if stopped:
+            raise KeyboardInterrupt
+        listener(event)
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield listen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _print_line(event: Mapping[str, Any], stream: TextIO) -> None:
+    line = plain_line(event)
+    if line is not None:
+        print(f"{time.strftime('%H:%M:%S')} {line}", file=stream, flush=True)

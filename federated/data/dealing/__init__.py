@@ -1,0 +1,1 @@
+"""Who gets which image: hospitals out of a data set, splits that do not leak, growing data."""

@@ -1,0 +1,197 @@
+"""How the sites of a question are dealt out to workers, and what happens when one is lost.
+
+A site that takes long is a batch of its own, so that no worker stands idle beside a long queue;
+quick ones travel together. Workers keep the sum of what their sites released and hand it over now
+and then; a worker that dies takes the sum it held with it, so those sites are asked again, which
+gives the same bits.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from federated.engine.ray.pool import Batch, Hired, Pool
+from federated.engine.ray.worker import CRASH, Done
+from federated.exchange.exact import ExactSum
+from federated.exchange.replies import Refusal, silence
+
+BATCH_SECONDS = 0.25
+"""How long a batch of quick sites should take: many times what it costs to send one."""
+HAND_OVER_SECONDS = 2.0
+"""How much quick work a worker's death may cost, beside the batch that it was at."""
+
+Send = Callable[[Any, Sequence[int], bool], Any]
+"""(actor, places, whether to hand the sum over) to a reference to the worker's ``Done``."""
+
+
+@dataclass(frozen=True)
+class Flight:
+    """A batch at a worker: since when, and when it is overdue.
+
+    Without places it asks the worker for the sum it holds, or whether it has started.
+    """
+
+    worker: Hired
+    batch: Batch
+    sent: float
+    due: float
+
+
+class Dispatch:
+    """One question on its way: which sites wait, which are out, and what came back.
+
+    Args:
+        pool: The workers.
+        count: Number of sites; they are known by their places in the order.
+        send: Sends a batch to a worker.
+        largest: Most sites of a batch.
+        retries: Fresh workers that a site gets when its worker dies.
+        timeout: Seconds that a site may take.
+        tell: Called with a kind of event, a site's place, and facts.
+        absorb: Called with each sum that is handed over.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        count: int,
+        send: Send,
+        *,
+        largest: int,
+        retries: int,
+        timeout: float,
+        tell: Callable[..., None],
+        absorb: Callable[[ExactSum], None],
+    ) -> None:
+        self._pool, self._send, self._largest = pool, send, largest
+        self._retries, self._timeout, self._tell, self._absorb = retries, timeout, tell, absorb
+        self._fresh = deque(range(count))
+        self._again: deque[Batch] = deque()
+        self._idle: list[Hired] = []
+        self._flights: dict[Any, Flight] = {}
+        self._pace = inf  # seconds a site, as last seen
+        self._results: list[Any] = [None] * count
+
+    def run(self) -> list[Any]:
+        """Have all sites answer; return what came back for each, or a ``Refusal``.
+
+        Raises:
+            UserError: no worker is left and none can be started.
+        """
+        for worker in self._pool.workers:
+            worker.owes, worker.settled = [], time.monotonic()
+            if worker.ready:
+                self._idle.append(worker)
+            else:
+                self._await(worker)
+        while self._unfinished():
+            self._send_out()
+            self._wait()
+        return self._results
+
+    def _unfinished(self) -> bool:
+        out = any(flight.batch.places for flight in self._flights.values())
+        return bool(self._fresh or self._again or out or any(w.owes for w in self._pool.workers))
+
+    def _await(self, worker: Hired) -> None:
+        """Notice when a new worker has started; until then no site waits for it."""
+        now = time.monotonic()
+        flight = Flight(worker, Batch(), now, now + self._pool.patience)
+        self._flights[worker.actor.ready.remote()] = flight
+
+    def _send_out(self) -> None:
+        """Give every idle worker a batch, or have it hand over its sum when there is none left."""
+        for worker in list(self._idle):
+            batch = self._next_batch()
+            if not batch.places and not worker.owes:
+                continue
+            self._idle.remove(worker)
+            now = time.monotonic()
+            last = not self._fresh and not self._again
+            for place in batch.places:
+                self._tell("site-started", place)
+            hand_over = last or now - worker.settled > HAND_OVER_SECONDS
+            reference = self._send(worker.actor, batch.places, hand_over)
+            self._flights[reference] = Flight(worker, batch, now, now + self._timeout)
+
+    def _next_batch(self) -> Batch:
+        if self._again:
+            return self._again.popleft()
+        fair = len(self._fresh) // (2 * len(self._pool.workers))
+        size = max(1, min(self._largest, fair, int(BATCH_SECONDS / self._pace)))
+        return Batch(tuple(self._fresh.popleft() for _ in range(min(size, len(self._fresh)))))
+
+    def _wait(self) -> None:
+        """Wait until a worker answers or is overdue."""
+        due = min(flight.due for flight in self._flights.values())
+        seconds = None if due == inf else max(0.0, due - time.monotonic())
+        done, _ = ray.wait(list(self._flights), num_returns=1, timeout=seconds)
+        for reference in done:
+            flight = self._flights.pop(reference)
+            try:
+                self._take(flight, ray.get(reference, timeout=self._pool.patience))
+            except RayTaskError:
+                self._lose(flight, CRASH)
+            except RayError:
+                self._lose(flight, f"its worker died {flight.batch.deaths + 1} times")
+        now = time.monotonic()
+        for reference, flight in list(self._flights.items()):
+            if flight.due <= now:
+                del self._flights[reference]
+                self._give_up(flight)
+
+    def _take(self, flight: Flight, done: Done) -> None:
+        worker, batch, now = flight.worker, flight.batch, time.monotonic()
+        for place, result in zip(batch.places, done.results, strict=True):
+            self._results[place] = result
+            self._tell("site-ended", place)
+        if done.settled:
+            worker.owes, worker.settled = [], now
+            if done.total is not None:
+                self._absorb(done.total)
+        elif batch.places:
+            worker.owes.append(batch)
+        if batch.places:
+            self._pace = (now - flight.sent) / len(batch.places)
+        worker.ready = True
+        self._idle.append(worker)
+
+    def _lose(self, flight: Flight, reason: str) -> None:
+        """Replace a worker that died, and ask its sites again: one by one, to find who kills it."""
+        batch, alone = flight.batch, len(flight.batch.places) == 1
+        deaths = batch.deaths + alone
+        if batch.places:
+            self._tell("worker-lost", batch.places[0], tries=deaths or 1)
+        self._dismiss(flight)
+        if alone and deaths > self._retries:
+            self._refuse(batch, reason)
+        else:
+            self._again.extendleft(Batch((place,), deaths) for place in reversed(batch.places))
+
+    def _give_up(self, flight: Flight) -> None:
+        """Dismiss an overdue worker; a site that was alone with it is refused."""
+        if not flight.worker.ready:
+            if not any(worker.ready for worker in self._pool.workers):
+                raise self._pool.crowded()
+            self._await(flight.worker)
+            return
+        self._dismiss(flight)
+        if len(flight.batch.places) == 1:
+            self._refuse(flight.batch, silence(self._timeout).reason)
+        else:
+            self._again.extendleft(Batch((place,)) for place in reversed(flight.batch.places))
+
+    def _dismiss(self, flight: Flight) -> None:
+        """Replace a worker; the sites whose sum it held are asked again."""
+        self._again.extend(flight.worker.owes)
+        self._await(self._pool.replace(flight.worker))
+
+    def _refuse(self, batch: Batch, reason: str) -> None:
+        self._results[batch.places[0]] = Refusal(reason)
+        self._tell("site-ended", batch.places[0])

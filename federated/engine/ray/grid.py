@@ -1,0 +1,162 @@
+"""The Ray grid: sites on warm workers, on this machine or on a cluster.
+
+The shared weights go into Ray's object store once for all sites; workers keep the network and the
+images between messages, and add up what their sites release; a worker that dies is replaced and
+its sites tried again on a fresh one. Nothing a site computes depends on which worker it runs on,
+so any number of workers gives the same bits.
+"""
+
+import itertools
+from collections.abc import Sequence
+from math import inf
+from typing import Any
+
+import ray
+from flwr.app import Error, Message, RecordDict
+
+from federated.engine.grid import Listener, LocalGrid, Settings
+from federated.engine.ray.cluster import default_workers
+from federated.engine.ray.dispatch import Dispatch, Send
+from federated.engine.ray.pool import Pool
+from federated.engine.ray.start import start_ray
+from federated.exchange.exact import Accumulator
+from federated.exchange.replies import Question, Refusal, Results
+from federated.exchange.wire import Order, payload_bytes, record_bytes
+
+NOT_ANSWERED = 1004
+BATCH_SITES = 1000
+BATCH_BYTES = 2**25
+"""Most sites of a batch, and most bytes that their replies may have if they are not added up."""
+
+
+class RayGrid(LocalGrid):
+    """A thin adapter from Flower's messages to Ray actors.
+
+    Args:
+        client: The ClientApp by reference, ``package.module:name``.
+        run_config: Flat settings that every client reads.
+        count: Number of sites.
+        workers: Number of actors.
+        threads: CPUs, and torch threads, of each.
+        gpus: GPU share of each.
+        address: A running cluster, or empty for one of our own.
+        retries: Fresh workers that a site gets when its worker dies.
+        patience: Seconds until the first worker must have started.
+        listener: Called with events.
+
+    Raises:
+        UserError: there is no such cluster, or it has no room for a worker.
+    """
+
+    def __init__(
+        self,
+        client: str,
+        run_config: Settings,
+        count: int,
+        *,
+        workers: int,
+        threads: int,
+        gpus: float,
+        address: str,
+        retries: int,
+        patience: float,
+        listener: Listener | None = None,
+    ) -> None:
+        super().__init__(run_config, count, listener)
+        self._retries = retries
+        self._questions = itertools.count()
+        start_ray(address)
+        try:
+            number = min(workers or default_workers(threads, gpus), count)
+            options = {"num_cpus": threads, "num_gpus": gpus}
+            self._pool = Pool(number, options, (client, threads, run_config, count), patience)
+        except BaseException:
+            ray.shutdown()
+            raise
+
+    def deliver(self, messages: list[Message], timeout: float | None) -> list[Message]:
+        """Spread the messages over the workers; replies in order."""
+        stored: dict[int, Any] = {}
+        bare = [strip_shared(message, stored) for message in messages]
+
+        def send(actor: Any, places: Sequence[int], hand_over: bool) -> Any:
+            return actor.relay.remote([bare[place] for place in places])
+
+        targets = [(m.metadata.dst_node_id, m.metadata.message_type) for m in messages]
+        largest = max((payload_bytes(m.content) for m in messages), default=0)
+        seconds = inf if timeout is None else timeout
+        found = self._dispatch(targets, send, largest, seconds, Accumulator())
+        replies = []
+        for message, result in zip(messages, found, strict=True):
+            if isinstance(result, Refusal):
+                replies.append(Message(Error(NOT_ANSWERED, result.reason), reply_to=message))
+            else:
+                replies.append(result)
+        return replies
+
+    def send_and_sum(
+        self, question: Question, orders: Sequence[tuple[int, Order]], timeout: float
+    ) -> Results:
+        """Have the workers put a question to the sites, and add their partial sums up."""
+        number, stored = next(self._questions), ray.put(question)
+
+        def send(actor: Any, places: Sequence[int], hand_over: bool) -> Any:
+            # In a list, a reference stays one: the worker fetches the question only once.
+            return actor.answer.remote(number, [stored], [orders[p] for p in places], hand_over)
+
+        targets = [(node, question.action) for node, _ in orders]
+        largest = 0
+        if question.shared is not None and not question.summed:
+            largest = record_bytes(question.shared)
+        total = Accumulator()
+        results = self._dispatch(targets, send, largest, timeout, total)
+        return Results(results, total.total() if total.weight else None)
+
+    def _dispatch(
+        self,
+        targets: Sequence[tuple[int, str]],
+        send: Send,
+        largest: int,
+        timeout: float,
+        total: Accumulator,
+    ) -> list[Any]:
+        """Have nodes do actions; ``largest`` is the bytes of a reply that travels by itself."""
+
+        def tell(kind: str, place: int, **facts: Any) -> None:
+            node, action = targets[place]
+            self.tell(kind, node=node, action=action, **facts)
+
+        dispatch = Dispatch(
+            self._pool,
+            len(targets),
+            send,
+            largest=BATCH_SITES if not largest else max(1, BATCH_BYTES // largest),
+            retries=self._retries,
+            timeout=timeout,
+            tell=tell,
+            absorb=total.absorb,
+        )
+        return dispatch.run()
+
+    def close(self) -> None:
+        """Stop the workers, and Ray if it is ours."""
+        self._pool.close()
+        ray.shutdown()
+
+
+def strip_shared(message: Message, stored: dict[int, Any]) -> tuple[Message, Any]:
+    """Return a message without its weights, and a reference to them in the object store.
+
+    The server puts the same record into every message of a round, so it is stored once.
+    """
+    content = message.content
+    shared = content.array_records.get("shared")
+    if shared is None:
+        return message, None
+    if id(shared) not in stored:
+        stored[id(shared)] = ray.put(shared)
+    bare = Message(
+        RecordDict({key: record for key, record in content.items() if key != "shared"}),
+        metadata=message.metadata,  # type: ignore[call-overload]
+    )
+    return bare, stored[id(shared)]

@@ -1,0 +1,95 @@
+"""Workers on Ray that are replaced when they die."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+from federated.engine.ray.cluster import free_cores
+from federated.engine.ray.worker import Worker
+from federated.errors import UserError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sites that travel together, by their places in the order, and how often they have died."""
+
+    places: tuple[int, ...] = ()
+    deaths: int = 0
+
+
+@dataclass(eq=False)
+class Hired:
+    """A worker as the driver sees it.
+
+    Attributes:
+        actor: The Ray actor.
+        ready: Whether it has ever answered.
+        owes: Batches that it has answered, but whose sum it still holds.
+        settled: When it last handed its sum over, by the monotonic clock.
+    """
+
+    actor: Any
+    ready: bool = False
+    owes: list[Batch] = field(default_factory=list)
+    settled: float = 0.0
+
+
+class Pool:
+    """A number of workers.
+
+    Args:
+        count: How many.
+        options: What Ray reserves for each, as options of an actor.
+        arguments: Of each ``Worker``.
+        patience: Seconds until at least one worker must have started.
+
+    Raises:
+        UserError: none did.
+    """
+
+    def __init__(
+        self, count: int, options: dict[str, float], arguments: tuple[Any, ...], patience: float
+    ) -> None:
+        self.patience = patience
+        self._options, self._arguments = options, arguments
+        self._stillborn = 0
+        self.workers = [self._hire() for _ in range(count)]
+        first = [worker.actor.ready.remote() for worker in self.workers]
+        if not ray.wait(first, num_returns=1, timeout=patience)[0]:
+            raise self.crowded()
+
+    def _hire(self) -> Hired:
+        actor = ray.remote(max_restarts=0, **self._options)(Worker)  # type: ignore[call-overload]
+        return Hired(actor.remote(*self._arguments))
+
+    def replace(self, worker: Hired) -> Hired:
+        """Kill a worker, unless it is dead already, and return a fresh one.
+
+        Raises:
+            UserError: workers keep dying before they have done anything.
+        """
+        self._stillborn = 0 if worker.ready else self._stillborn + 1
+        self.workers.remove(worker)
+        ray.kill(worker.actor)
+        if self._stillborn > 3 + len(self.workers):
+            raise UserError(
+                f"{self._stillborn} Ray workers in a row died while starting; the newest "
+                "session_latest/logs/worker-*.err in Ray's folder says why."
+            )
+        self.workers.append(self._hire())
+        return self.workers[-1]
+
+    def crowded(self) -> UserError:
+        """Return the error that no worker found a place."""
+        needs = f"{self._options['num_cpus']:g} CPUs and {self._options['num_gpus']:g} GPUs"
+        return UserError(
+            f"no Ray worker started within engine.timeout = {self.patience:g} s: each needs "
+            f"{needs}, and the cluster has {free_cores():g} CPUs free. Wait until others have "
+            "finished there, or set engine.threads, engine.gpus or engine.address."
+        )
+
+    def close(self) -> None:
+        """Kill all workers."""
+        for worker in self.workers:
+            ray.kill(worker.actor)

@@ -1,0 +1,103 @@
+"""A process that hosts any site, one at a time, and adds up what its sites release."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import ray
+from flwr.app import Error, Message
+
+from federated.engine.grid import Settings, context_of, enter_task, give_id
+from federated.exchange.exact import ExactSum
+from federated.exchange.replies import Tally
+from federated.exchange.wire import Order
+from federated.lazy import without_collector
+
+CRASHED = 1005
+CRASH = "it crashed outside its own error handling"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a worker sends back for a batch.
+
+    Attributes:
+        results: A reply or a result for each of its sites.
+        settled: Whether the worker holds no sum any more.
+        total: The sum it held until then, if it was asked for.
+    """
+
+    results: list[Any]
+    settled: bool = True
+    total: ExactSum | None = None
+
+
+class Worker:
+    """A process that hosts one site at a time, any site.
+
+    Args:
+        client: The ClientApp by reference, ``package.module:name``.
+        threads: torch threads.
+        run_config: Flat settings that every client reads.
+        count: Number of sites of the grid.
+    """
+
+    def __init__(self, client: str, threads: int, run_config: Settings, count: int) -> None:
+        module, _, name = client.partition(":")
+        with without_collector():
+            import torch
+
+            self._client = getattr(import_module(module), name)
+        torch.set_num_threads(threads)
+        enter_task()
+        self._run_config, self._sites = run_config, count
+        self._number = -1
+        self._tally: Tally | None = None
+
+    def ready(self) -> Done:
+        """Answer as soon as the process is up."""
+        return Done([])
+
+    def relay(self, batch: Sequence[tuple[Message, Any]]) -> Done:
+        """Handle messages, each with a reference to its weights in the object store, or None."""
+        replies = []
+        for message, shared in batch:
+            if shared is not None:
+                message.content["shared"] = ray.get(shared)
+            replies.append(self._handle(message))
+        return Done(replies)
+
+    def answer(
+        self,
+        number: int,
+        question: Sequence[Any],
+        orders: Sequence[tuple[int, Order]],
+        hand_over: bool,
+    ) -> Done:
+        """Put a question to some sites.
+
+        Args:
+            number: Number of the question; the first time, it is fetched and a new sum begun.
+            question: A reference to the ``Question`` in the object store.
+            orders: Node and order of each site.
+            hand_over: Send the sum of all sites since the last time along.
+        """
+        if self._tally is None or number != self._number:
+            self._number, self._tally = number, Tally(ray.get(question[0]))
+        tally = self._tally
+        tally.results = []
+        for node, order in orders:
+            message = tally.question.message(node, order)
+            give_id(message, order.site)
+            tally.take(message, self._handle(message))
+        settled = hand_over or not tally.question.summed
+        return Done(tally.results, settled, tally.total() if hand_over else None)
+
+    def _handle(self, message: Message) -> Message:
+        context = context_of(self._run_config, self._sites, message.metadata.dst_node_id)
+        try:
+            reply: Message = self._client(message, context)
+        except Exception:  # its text may name a patient's file, and one site must not stop others
+            return Message(Error(CRASHED, CRASH), reply_to=message)
+        return reply

@@ -1,0 +1,1 @@
+"""How a hospital learns: plain PyTorch that knows nothing of Flower, Ray or other hospitals."""

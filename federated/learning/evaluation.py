@@ -1,0 +1,108 @@
+"""What is done to a network without training it: predict, embed, recalibrate its statistics."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from federated.exchange.sharing import holds_statistics
+from federated.learning.batches import Images, evaluation_slices, load_batch
+from federated.learning.compute import Compute, autocast
+
+BATCH_PIXELS = 2**19
+"""Pixels of an evaluation batch on a CPU: its maps then stay in the cache. The full network at 224
+px evaluates 25 images/s in batches of 10 and 16 in batches of 128, on one core."""
+LARGEST_BATCH = 256
+
+
+def evaluation_batch_size(size: int, device: torch.device) -> int:
+    """Return how many images of ``size`` pixels a side are evaluated at once."""
+    if device.type != "cpu":
+        return LARGEST_BATCH
+    return max(8, min(LARGEST_BATCH, BATCH_PIXELS // size**2))
+
+
+def outputs(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return float32 logits (B, K) and the unnormalised embedding (B, d), None if there is none."""
+    result = model(x)
+    if isinstance(result, tuple):
+        logits, embedding = result
+        return logits.float(), embedding.float()
+    return result.float(), None
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, images: Images, compute: Compute
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the probability of COVID for every image, (N,), and the mean cross-entropy."""
+    model.eval()
+    probabilities, loss = [], 0.0
+    for batch in evaluation_slices(len(images), evaluation_batch_size(images.size, compute.device)):
+        ids = torch.arange(len(images))[batch]
+        x, y = load_batch(images, ids, compute.device, None)
+        with autocast(compute.device, bf16=compute.bf16):
+            logits, _ = outputs(model, x)
+        loss += float(F.cross_entropy(logits, y, reduction="sum"))
+        probabilities.append(logits.double().softmax(dim=1)[:, 1].cpu())
+    return torch.cat(probabilities).numpy(), loss / len(images)
+
+
+@torch.no_grad()
+def embed(model: nn.Module, images: Images, ids: Tensor, compute: Compute) -> Tensor:
+    """Return the model's embeddings (n, d) of the training images ``ids``, in evaluation mode."""
+    model.eval()
+    parts = []
+    for batch in evaluation_slices(len(ids), evaluation_batch_size(images.size, compute.device)):
+        x, _ = load_batch(images, ids[batch], compute.device, None)
+        with autocast(compute.device, bf16=compute.bf16):
+            _, z = outputs(model, x)
+        if z is not None:
+            parts.append(z.cpu())
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def recalibrate(
+    model: nn.Module,
+    images: Images,
+    *,
+    limit: int,
+    batch_size: int,
+    augment: bool,
+    generator: torch.Generator,
+    compute: Compute,
+) -> None:
+    """Re-estimate the batch-norm statistics of ``model`` in place, as plain means over batches.
+
+    Running statistics belong to the weights under which they ran. Once the server's mean replaces
+    those weights they are stale (precise BN: Wu and Johnson, arXiv 2105.07576, section 3). The
+    images are shown as in training, crops and flips included: statistics of whole images belong to
+    inputs on which the weights were never trained (docs/LOG.md has what that costs).
+
+    Args:
+        model: The network with its new weights.
+        images: The site's training images.
+        limit: Most images to use; 0 means all.
+        batch_size: As in training.
+        augment: As in training.
+        generator: Chooses the images, their crops and flips.
+        compute: Device and precision.
+    """
+    norms = [m for m in model.modules() if holds_statistics(m) and hasattr(m, "momentum")]
+    momenta = [norm.momentum for norm in norms]
+    order = torch.randperm(len(images), generator=generator)[: limit or len(images)]
+    model.eval()
+    for norm in norms:
+        norm.train()
+        norm.reset_running_stats()  # type: ignore[operator]
+        norm.momentum = None  # type: ignore[assignment]  # torch: cumulative mean
+    # Batches of nearly equal size, because torch's cumulative mean weighs them equally.
+    for ids in order.tensor_split(max(1, len(order) // batch_size)):
+        x, _ = load_batch(images, ids, compute.device, generator if augment else None)
+        with autocast(compute.device, bf16=compute.bf16):
+            model(x)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()

@@ -1,0 +1,104 @@
+"""Networks by name.
+
+A network takes images (B, 3, H, W) and returns logits (B, num_classes), alone or with embeddings
+(B, d) that are not normalised. Under autocast both come in its dtype: a loss casts them to float
+first. ``heads``, if it has one, names its head submodules, and
+``min_size`` the smallest images in pixels.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from federated.errors import UserError, did_you_mean
+from federated.learning.models.blocks import require_size
+from federated.learning.models.convnet import ConvNet
+from federated.learning.models.covidnet import CovidNet
+from federated.learning.models.original import OriginalCovidNet
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "covidnet": CovidNet,
+    "covidnet-original": OriginalCovidNet,
+    "convnet": ConvNet,
+}
+
+
+def build_model(
+    name: str,
+    *,
+    width: float,
+    image_size: int,
+    norm: str,
+    num_classes: int = 2,
+    generator_seed: int,
+) -> nn.Module:
+    """Return a network whose weights depend on the arguments alone.
+
+    The factory is called with those of ``num_classes``, ``image_size``, ``width`` and ``norm``
+    that its signature takes: covidnet-original, for one, knows no norm. torch's global generator
+    is as it was before when this returns.
+
+    Args:
+        name: a key of ``MODELS``, or ``package.module:factory`` for a network of the user's.
+        width: multiplier of all channel counts.
+        image_size: side of the square input in pixels.
+        norm: ``batch``, ``group`` or ``none``.
+        num_classes: logits an image.
+        generator_seed: seed of the initial weights.
+
+    Raises:
+        UserError: no such network, a factory that cannot be imported or called or returns no
+            module, a norm for a network that takes none, or images that are too small for it.
+    """
+    factory = _imported(name) if ":" in name else MODELS.get(name)
+    if factory is None:
+        known = f": give one of {', '.join(MODELS)} or package.module:factory"
+        raise UserError(f"unknown model '{name}'{did_you_mean(name, MODELS) or known}")
+    arguments = {"num_classes": num_classes, "image_size": image_size, "width": width, "norm": norm}
+    accepted = _accepted(name, factory, arguments)
+    if norm != "batch" and "norm" not in accepted:
+        raise UserError(f"model.norm = {norm}, but {name} takes no norm; leave model.norm alone")
+    # Not torch.manual_seed: it reseeds every GPU's generator too, outside the fork.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(generator_seed)
+        model = factory(**accepted)
+    if not isinstance(model, nn.Module):
+        raise UserError(f"model '{name}' returned {type(model).__name__}, not a torch module")
+    require_size((image_size, image_size), getattr(model, "min_size", 1))
+    return model
+
+
+def _imported(path: str) -> Callable[..., nn.Module]:
+    """Return the factory that ``package.module:factory`` names."""
+    module_name, _, attribute = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"cannot import model '{path}': {error}") from error
+    factory: Any = getattr(module, attribute, None)
+    if not callable(factory):
+        public = [key for key, value in vars(module).items() if callable(value)]
+        raise UserError(
+            f"cannot import model '{path}': module {module_name} has no factory "
+            f"'{attribute}'{did_you_mean(attribute, public)}"
+        )
+    return factory  # type: ignore[no-any-return]
+
+
+def _accepted(
+    name: str, factory: Callable[..., nn.Module], arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """Return those arguments that the factory's signature takes."""
+    signature = inspect.signature(factory)
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        arguments = {key: arguments[key] for key in arguments if key in signature.parameters}
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise UserError(f"cannot call model '{name}': {error}") from error
+    return arguments

@@ -1,0 +1,244 @@
+"""The one-page summary of a run: a file that opens anywhere, and the table that a command prints.
+
+``summary.html`` holds everything it shows: no script, no font, no image from elsewhere.
+"""
+
+import base64
+from collections.abc import Iterable
+from html import escape
+from itertools import groupby
+from pathlib import Path
+
+import pandas as pd
+
+from federated.answers.rollout_tables import site_target_table, target_table
+from federated.answers.rollout_tables_and_figures import answers
+from federated.plots.numbers import MOST_PANELS, shown_sites, values
+from federated.report.gallery import caption, save_all
+from federated.report.tables import (
+    BEHIND,
+    choice_table,
+    cost_table,
+    failure_table,
+    markdown,
+    method_table,
+    site_table,
+)
+from federated.runs.reading import Run
+from federated.storage import write_bytes
+
+CHOSEN = "chosen on validation; test images were never used for a choice"
+MARK = f"{BEHIND} worse than the hospital alone (method local, means over seeds)"
+
+MOST_ROWS = 16
+"""A longer table of details is folded."""
+
+_CSS = """
+:root { color-scheme: light dark; --line: #8886; --soft: #8881; --bad: #b23a00; }
+@media (prefers-color-scheme: dark) { :root { --bad: #ff9a5c; } }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { margin: 0; } h2 { margin: 2.2rem 0 .4rem; font-size: 1.15rem; }
+h3 { margin: 1.6rem 0 .3rem; font-size: 1rem; }
+.facts, .note, figcaption { opacity: .75; } .note, figcaption { font-size: .87rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .22rem .8rem .22rem 0; text-align: left; white-space: nowrap; }
+td.text { white-space: normal; overflow-wrap: anywhere; }
+th { border-bottom: 1.5px solid var(--line); } tr.first td { border-top: 1px solid var(--line); }
+td.behind { color: var(--bad); font-style: italic; }
+figure { margin: 1.2rem 0; } img { width: 100%; background: #fff; border-radius: 4px; }
+img.narrow { width: 50%; }
+details { margin: 1rem 0; } summary { cursor: pointer; }
+"""
+
+
+def summary_table(run: Run) -> str:
+    """Return test metrics of the kept models as Markdown that is also readable as it is."""
+    table = site_table(run)
+    _, note = shown_sites(values(run, "auc", "test", "kept"), "auc")
+    lines = [f"Test metrics of the kept models, {CHOSEN}." + (f" {note}." if note else ""), ""]
+    lines += markdown(table) if len(table) else ["No model has been kept yet."]
+    lines += ["", *markdown(method_table(run))] if len(table) else []
+    lines += ["", MARK] if any(table["AUC"].str.endswith(BEHIND)) else []
+    lines += _targets(run)
+    return "\n".join(lines) + "\n"
+
+
+def _targets(run: Run) -> list[str]:
+    """Return who reached the target of a rollout as Markdown; each of a few hospitals by name."""
+    by_method = target_table(run) if len(run.timeline) else pd.DataFrame()
+    if by_method.empty:
+        return []
+    by_site = site_target_table(run)
+    lines = ["", "Rollout: hospitals that reached their target validation AUC.", ""]
+    lines += markdown(by_method)
+    few = by_site["site"].nunique() <= MOST_PANELS
+    return [*lines, "", *markdown(by_site)] if few else lines
+
+
+def write_summary(run: Run, figures: Iterable[Path] | None = None) -> Path:
+    """Write the run's page ``summary.html`` and return its path.
+
+    The ROC and batch-norm figures come from the sites' own side of a simulation; mind that when a
+    page about real images is passed on.
+
+    Args:
+        run: the run.
+        figures: PNG files of ``save_all``; None draws them, into ``plots/``.
+    """
+    if figures is None:
+        figures = save_all(run, run.folder / "plots")
+    of_rollout, others = _parted(figures)
+    title = escape(run.study.common.name)
+    page = (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_CSS}</style></head><body>\n<h1>{title}</h1>\n"
+        + "\n".join(
+            [
+                _facts(run),
+                *_tables(run),
+                *_rollout(run, of_rollout),
+                *_figures(others),
+                _environment(run),
+            ]
+        )
+        + "\n</body></html>\n"
+    )
+    path = run.folder / "summary.html"
+    write_bytes(path, page.encode())
+    return path
+
+
+def _facts(run: Run) -> str:
+    common, frame = run.study.common, run.metrics
+    began = str(run.events["time"].min())[:16].replace("T", " ") if "time" in run.events else ""
+    sites = [str(site) for site in frame["site"].unique()]
+    done = frame.groupby(["method", "seed"])["round"].max()
+    cells = len(run.study.cells())
+    short_of = cells - int((done == [run.study.by_method[m].rounds for m, _ in done.index]).sum())
+    facts = {
+        "began": f"{began} UTC" if began else "",
+        "methods": ", ".join(common.methods),
+        f"{len(sites)} sites": ", ".join(sites),
+        "rounds": ", ".join(
+            str(n) for n in sorted({c.rounds for c in run.study.by_method.values()})
+        ),
+        "seeds": ", ".join(map(str, common.seeds)),
+        "not finished": f"{short_of} of {cells} (method, seed)" if short_of else "",
+    }
+    told = (f"<b>{escape(name)}</b> {escape(value)}" for name, value in facts.items() if value)
+    return f'<p class="facts">{" · ".join(told)}</p>'
+
+
+def _tables(run: Run) -> Iterable[str]:
+    _, note = shown_sites(values(run, "auc", "test", "kept"), "auc")
+    kept, seeds = site_table(run), len(run.study.common.seeds)
+    notes = [CHOSEN, "mean ± sd over seeds" if seeds > 1 else "", note]
+    notes.append(MARK if any(kept["AUC"].str.endswith(BEHIND)) else "")
+    yield _section("Test metrics of the kept models", kept, "; ".join(filter(None, notes)))
+    yield _section(
+        "Over sites",
+        method_table(run),
+        "test AUC of the kept models; a mean over sites counts every hospital once, and no AUC is "
+        "computed over pooled images",
+    )
+    yield _section(
+        "What each hospital uses in the end",
+        choice_table(run),
+        "the kept model unless its own validation images clearly prefer another",
+        most=MOST_ROWS,
+    )
+    yield _section("Failures", failure_table(run), "left out of that round", most=MOST_ROWS)
+    yield _section("Cost", cost_table(run), "MB: 10⁶ bytes of tensors, all rounds of one seed")
+
+
+def _parted(figures: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the figures of the rollout, and the others."""
+    paths = list(figures)
+    of_rollout = [path for path in paths if path.stem.startswith("rollout")]
+    return of_rollout, [path for path in paths if path not in of_rollout]
+
+
+def _rollout(run: Run, figures: Iterable[Path]) -> Iterable[str]:
+    if run.timeline.empty:
+        return
+    yield '<h2>Rollout</h2>\n<p class="note">all hours, weeks and dates are virtual</p>'
+    paths = {path.stem: path for path in figures}
+    beside = {name for answer in answers().values() for name in answer.figures}
+    yield from (_figure(path) for name, path in paths.items() if name not in beside)
+    for answer in answers().values():
+        for table in answer.tables:
+            yield _section(table.title, table.of(run), table.note, most=MOST_ROWS, level=3)
+        yield from (_figure(paths[name]) for name in answer.figures if name in paths)
+
+
+def _section(
+    title: str, table: pd.DataFrame, note: str, *, most: int | None = None, level: int = 2
+) -> str:
+    """Return a titled table, folded if it has more rows than ``most``; nothing if it is empty."""
+    if table.empty:
+        return ""
+    body = _html(table)
+    if most is not None and len(table) > most:
+        body = f"<details><summary>{len(table)} rows</summary>{body}</details>"
+    return f'<h{level}>{title}</h{level}>\n<p class="note">{escape(note)}</p>\n{body}'
+
+
+def _html(table: pd.DataFrame) -> str:
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in table.columns)
+    lines, before = [], None
+    for row in table.itertuples(index=False, name=None):
+        cells = "".join(
+            f"<td{_css_class(str(name), text)}>{escape(text)}</td>"
+            for name, text in zip(table.columns, row, strict=True)
+        )
+        lines.append(f"<tr{' class=first' if row[0] != before else ''}>{cells}</tr>")
+        before = row[0]
+    body = "\n".join(lines)
+    return f'<div class="wide"><table><tr>{head}</tr>\n{body}</table></div>'
+
+
+def _css_class(column: str, text: str) -> str:
+    if text.endswith(BEHIND):
+        return " class=behind"
+    return " class=text" if column == "reason" else ""
+
+
+def _figures(paths: Iterable[Path]) -> Iterable[str]:
+    for drift, group in groupby(paths, key=lambda path: path.stem.startswith("bn-drift")):
+        figures = "\n".join(_figure(path) for path in group)
+        title = "Batch-norm drift" if drift else "Plots"
+        inside = f"<details><summary>by method</summary>{figures}</details>" if drift else figures
+        yield f"<h2>{title}</h2>\n{inside}"
+
+
+def _figure(path: Path) -> str:
+    content = path.read_bytes()
+    # Width in pixels: bytes 16 to 20 of a PNG. A one-column figure is not blown up to the page.
+    narrow = " class=narrow" if int.from_bytes(content[16:20], "big") < 1500 else ""
+    text = escape(caption(path.stem))
+    data = base64.b64encode(content).decode()
+    return (
+        f'<figure><img{narrow} alt="{text}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{text}</figcaption></figure>"
+    )
+
+
+def _environment(run: Run) -> str:
+    found = run.environment
+    versions = {"python": found.get("python"), **found.get("packages", {})}
+    dirty = " with changes" if found.get("commit_is_dirty") else ""
+    facts = {
+        "versions": ", ".join(f"{name} {number}" for name, number in versions.items() if number),
+        "processor": f"{found.get('cpu')}, {found.get('cores')} cores",
+        "GPUs": ", ".join(found.get("gpus", [])) or "none",
+        "system": str(found.get("system")),
+        "commit": f"{found.get('commit') or 'unknown'}{dirty}",
+        "code SHA-256": str(found.get("code_sha256", "unknown")),
+        "seeds": ", ".join(map(str, run.study.common.seeds)),
+    }
+    table = pd.DataFrame({"": list(facts), "environment": list(facts.values())})
+    return _section(
+        "Environment", table.rename(columns={"environment": " "}), "config.toml repeats this run"
+    )

@@ -1,0 +1,171 @@
+"""The tables of the summary as DataFrames of text."""
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+from federated.plots.numbers import behind_local, label, mean_and_sd, names, shown_sites, values
+from federated.runs.reading import Run
+
+TEST_METRICS = ("auc", "sensitivity", "specificity", "f1", "balanced_accuracy")
+
+MOST_PRINTED = 60
+"""Rows of a table that are printed; files have all."""
+
+BEHIND = "↓"
+"""Stands behind an AUC below the one that the site reaches alone."""
+
+
+def pm(mean: float, sd: float = math.nan) -> str:
+    """Return a mean with its sd, if there is one: ``0.912 ± 0.008``; a dash if undefined."""
+    if math.isnan(mean):
+        return "–"
+    return f"{mean:.3f}" + ("" if math.isnan(sd) else f" ± {sd:.3f}")
+
+
+def site_table(run: Run, model: str = "kept") -> pd.DataFrame:
+    """Return test metrics of the chosen models, a row per site and method, mean ± sd over seeds.
+
+    An AUC worse than the site's under ``local`` is marked with ``BEHIND``. Of more than 12 sites
+    the 12 worst are there.
+    """
+    auc = values(run, "auc", "test", model)
+    sites, _ = shown_sites(auc, "auc")
+    behind = behind_local(run, "auc", "test", model)
+    texts = {metric: _texts(run, metric, model) for metric in TEST_METRICS}
+    images = auc.groupby(["method", "site"], sort=False)["num_examples"].first()
+    rows = []
+    for site in sites:
+        for method in (name for name in names(auc, "method") if (name, site) in images):
+            row = {"site": site, "method": method, "images": str(images[method, site])}
+            row |= {label(metric): of[method, site] for metric, of in texts.items()}
+            row["AUC"] += f" {BEHIND}" if (method, site) in behind else ""
+            rows.append(row)
+    columns = ["site", "method", "images", *map(label, TEST_METRICS)]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _texts(run: Run, metric: str, model: str) -> Mapping[tuple[str, str], str]:
+    table = mean_and_sd(values(run, metric, "test", model), ["method", "site"])
+    rows = table.itertuples(index=False, name=None)
+    return {(method, site): pm(mean, sd) for method, site, mean, sd in rows}
+
+
+def method_table(run: Run, model: str = "kept") -> pd.DataFrame:
+    """Return each method's test AUC over sites: the unweighted mean, the worst, who loses by it.
+
+    The mean is taken over sites seed by seed, ± sd over seeds; the worst site is the one with the
+    lowest mean over seeds. AUCs are never pooled.
+    """
+    frame = values(run, "auc", "test", model)
+    behind = behind_local(run, "auc", "test", model)
+    every = frame["site"].nunique()
+    rows = []
+    for method, group in frame.groupby("method", sort=False):
+        over_seeds = group.groupby("seed")["value"].mean()
+        by_site = mean_and_sd(group, ["site"]).dropna(subset=["mean"])
+        worst = by_site.sort_values("mean", kind="stable").head(1)
+        losing = sum(name == method for name, _ in behind)
+        rows.append(
+            {
+                "method": str(method),
+                "mean AUC over sites (unweighted)": pm(over_seeds.mean(), over_seeds.std()),
+                "worst site's AUC": "".join(
+                    f"{pm(mean, sd)} ({site})"
+                    for site, mean, sd in worst.itertuples(index=False, name=None)
+                )
+                or "–",
+                "sites": f"{len(by_site)} of {every}",
+                "sites worse than alone": f"{losing} {BEHIND}" if losing else "0",
+            }
+        )
+    table = pd.DataFrame(rows)
+    if "local" not in names(frame, "method"):
+        return table.drop(columns="sites worse than alone", errors="ignore")
+    return table
+
+
+def choice_table(run: Run) -> pd.DataFrame:
+    """Return what each site uses in the end; empty if nothing was personalised.
+
+    Columns method, seed, site, chosen, kept round, and test AUC of the kept and the final model.
+    """
+    if values(run, "auc", "test", "personalised").empty:
+        return pd.DataFrame()
+    frame = run.metrics
+    chosen = frame[frame["metric"].str.startswith("chose_") & (frame["value"] == 1)]
+    keys = ["method", "seed", "site"]
+    table = chosen[keys].assign(chosen=chosen["metric"].str.removeprefix("chose_"))
+    columns = {
+        "kept round": ("kept_round", "val", "final", "{:.0f}"),
+        "test AUC, kept": ("auc", "test", "kept", "{:.3f}"),
+        "test AUC, final": ("auc", "test", "final", "{:.3f}"),
+    }
+    for name, (metric, split, model, form) in columns.items():
+        of = values(run, metric, split, model)[[*keys, "value"]]
+        of = of.rename(columns={"value": name})
+        table = table.merge(of, on=keys, how="left")
+        table[name] = table[name].map(lambda v, form=form: "–" if math.isnan(v) else form.format(v))
+    return table.astype(str)
+
+
+def cost_table(run: Run) -> pd.DataFrame:
+    """Return each method's traffic and time: MB per site, seconds at sites and by the clock.
+
+    MB are 10^6 bytes of tensors over all rounds, mean over the sites and seeds that report them.
+    """
+    up, down = (_sums(run, name).groupby("method")["value"] for name in ("bytes_up", "bytes_down"))
+    columns = {
+        "MB up per site": (up.mean() / 1e6, "{:.1f}"),
+        "MB down per site": (down.mean() / 1e6, "{:.1f}"),
+        "seconds at sites, all seeds": (
+            _sums(run, "seconds").groupby("method")["value"].sum(),
+            "{:.0f}",
+        ),
+    }
+    if "seconds" in run.events:
+        ended = run.events[run.events["kind"] == "round-ended"]
+        clock = ended.groupby("method")["seconds"].sum()
+        columns["seconds by the clock, all seeds"] = (clock, "{:.0f}")
+    methods = list(run.study.common.methods)
+    table = {"method": methods}
+    for name, (numbers, form) in columns.items():
+        table[name] = [form.format(numbers[m]) if m in numbers else "–" for m in methods]
+    return pd.DataFrame(table)
+
+
+def _sums(run: Run, metric: str) -> pd.DataFrame:
+    keys = ["method", "seed", "site"]
+    return values(run, metric, "train").groupby(keys, sort=False)["value"].sum().reset_index()
+
+
+def failure_table(run: Run) -> pd.DataFrame:
+    """Return the sites that failed in a round, and why; empty if none did."""
+    if "kind" not in run.events:
+        return pd.DataFrame()
+    failed = run.events[run.events["kind"] == "site-failed"]
+    if failed.empty:
+        return pd.DataFrame()
+    # Events of other kinds have no seed, so pandas made these numbers floats.
+    whole = {"seed": "Int64", "round": "Int64"}
+    return failed[["method", "seed", "round", "site", "reason"]].astype(whole).astype(str)
+
+
+def printed(table: pd.DataFrame) -> str:
+    """Return a table as Markdown for a terminal, which has no use for a thousand rows."""
+    lines, left = markdown(table), len(table) - MOST_PRINTED
+    return "\n".join(lines if left <= 0 else [*lines[:-left], f"… and {left} more rows"])
+
+
+def markdown(table: pd.DataFrame) -> list[str]:
+    """Return a table as lines of Markdown, aligned so that they are readable as they are."""
+    rows = [[str(name) for name in table.columns], *table.to_numpy().tolist()]
+    # A pipe in a site's name would end its cell.
+    rows = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * width for width in widths])
+    return [
+        "| " + " | ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]

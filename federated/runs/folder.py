@@ -1,0 +1,25 @@
+"""Where a run goes."""
+
+import time
+from pathlib import Path
+
+from federated.errors import UserError
+from federated.config.schema import Config
+
+
+def choose_folder(config: Config, *, new: bool) -> Path:
+    """Return the run's absolute folder, as configured or named after the run and the time.
+
+    Raises:
+        UserError: a new run would write into a folder that has something in it.
+    """
+    if not config.folder:
+        named = Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        return named.absolute()
+    folder = Path(config.folder).expanduser().absolute()
+    if new and folder.exists() and any(folder.iterdir()):
+        raise UserError(
+            f"{folder} is not empty; name another folder, or go on with the run in it: "
+            f"consilium resume {folder}"
+        )
+    return folder

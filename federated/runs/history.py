@@ -1,0 +1,143 @@
+"""What happened in a run's virtual time: the frames that the answers and the figures start from."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from federated.runs.reading import KEYS, Run
+from federated.rollout.scenario import HOURS_PER_WEEK, Hospital, scenario_of
+
+CELL = ["method", "seed"]
+ROUND = [*CELL, "round"]
+SITE = [*CELL, "site"]
+
+ALONE = "local"
+"""The method that is each hospital alone."""
+
+
+def hospitals(run: Run) -> Mapping[str, Hospital]:
+    """Return the hospitals of the run's scenario by name."""
+    common = run.study.common
+    named = {
+        table.partition(".")[2] for table, _ in common.calendars if table.startswith("hospital.")
+    }
+    told = {str(site) for site in events(run, "site-registered", ["site"])["site"]}
+    names = named | told | {str(site) for site in run.metrics["site"].unique()}
+    return scenario_of(common.rollout, common.calendars, sorted(names)).hospitals
+
+
+def events(run: Run, kind: str, columns: list[str]) -> pd.DataFrame:
+    """Return the events of a kind, one row each; seeds and rounds are whole numbers."""
+    frame = run.events
+    if "kind" not in frame:
+        return pd.DataFrame(columns=columns)
+    chosen = frame[frame["kind"] == kind].reindex(columns=columns)
+    # Events of other kinds have no seed, so pandas made these numbers floats; nor does it know what
+    # a column is of which there is nothing.
+    kinds = {"seed": int, "round": int, "hours": float}
+    return chosen.astype({name: kinds.get(name, str) for name in columns})
+
+
+def evaluations(run: Run) -> pd.DataFrame:
+    """Return every evaluation of the current weights, in the run's order of methods.
+
+    Returns:
+        Columns method, seed, round, site, ``val`` and ``test`` (AUC, NaN where undefined),
+        ``week`` (when the round began) and ``hours`` (when the hospital had evaluated), since
+        week 0.
+    """
+    frame = run.metrics
+    frame = frame[(frame["metric"] == "auc") & (frame["model"] == "current")]
+    table = frame.set_index([*KEYS, "split"])["value"].unstack("split")
+    table = table.reindex(columns=["val", "test"]).rename_axis(columns=None).reset_index()
+    done = run.timeline[run.timeline["activity"] == "evaluate"]
+    done = done.rename(columns={"end": "hours"})[[*KEYS, "hours"]]
+    table = table.merge(done.groupby(KEYS).max().reset_index(), how="left")
+    table["week"] = round_weeks(run, table)
+    return run.in_order(table)
+
+
+def first_reached(frame: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
+    """Return the first evaluations that reach a target; a hospital that never does has no row.
+
+    Args:
+        frame: Rows of ``evaluations``.
+        targets: Columns seed, site, target.
+
+    Returns:
+        Columns method, seed, site, ``reached_hours`` and ``test_auc``.
+    """
+    frame = frame.merge(targets, on=["seed", "site"], how="left")
+    reached = frame[frame["val"] >= frame["target"]].sort_values("hours", kind="stable")
+    first = reached.groupby(SITE, as_index=False).head(1)[[*SITE, "hours", "test"]]
+    return first.rename(columns={"hours": "reached_hours", "test": "test_auc"})
+
+
+def round_weeks(run: Run, frame: pd.DataFrame) -> pd.Series:
+    """Return the week in which each row's round began.
+
+    Where nobody waits for anybody, a round begins at its slot.
+    """
+    began = frame[ROUND].merge(rounds(run), how="left")["start"] / HOURS_PER_WEEK
+    slots = (frame["round"] - 1) / run.study.common.rollout.rounds_per_week
+    return began.set_axis(frame.index).fillna(slots)
+
+
+def rounds(run: Run) -> pd.DataFrame:
+    """Return when each round began and ended: method, seed, round, start, end (hours).
+
+    Methods that share nothing have no such rows: each hospital goes its own way.
+    """
+    frame = run.timeline
+    return frame.loc[frame["activity"] == "round", [*ROUND, "start", "end"]]
+
+
+def gains(run: Run) -> pd.DataFrame:
+    """Return the kept models' test AUC and what each hospital gains over itself alone.
+
+    Returns:
+        Columns method, seed, site, ``test_auc``, ``gain`` (NaN without the method ``local``). The
+        kept round was chosen on validation.
+    """
+    frame = run.metrics
+    kept = frame[
+        (frame["metric"] == "auc") & (frame["split"] == "test") & (frame["model"] == "kept")
+    ]
+    table = kept[[*SITE, "value"]].rename(columns={"value": "test_auc"})
+    alone = table.loc[table["method"] == ALONE, ["seed", "site", "test_auc"]]
+    table = table.merge(alone.rename(columns={"test_auc": "alone"}), how="left")
+    return table.assign(gain=table["test_auc"] - table["alone"]).drop(columns="alone")
+
+
+def benefit(run: Run) -> pd.DataFrame:
+    """Return at each evaluation how much better the hospital is than alone at that moment.
+
+    Alone it has what its latest evaluation under ``local`` gave, up to that hour; rounds need not
+    take equally long with both.
+
+    Returns:
+        Columns of ``evaluations`` without those of ``local``, ``alone`` (validation AUC) and
+        ``gain`` = ``val`` - ``alone``.
+    """
+    frame = evaluations(run).dropna(subset=["hours"]).sort_values("hours", kind="stable")
+    is_alone = frame["method"] == ALONE
+    table = pd.merge_asof(
+        frame[~is_alone],
+        frame.loc[is_alone, ["seed", "site", "hours", "val"]].rename(columns={"val": "alone"}),
+        on="hours",
+        by=["seed", "site"],
+    )
+    return run.in_order(table.assign(gain=table["val"] - table["alone"]))
+
+
+def go_live_hours(of: Mapping[str, Hospital], sites: pd.Series) -> pd.Series:
+    """Return when each site joins, hours since week 0; NaN for one outside the scenario."""
+    weeks = {name: hospital.go_live for name, hospital in of.items()}
+    return sites.map(weeks).astype(float) * HOURS_PER_WEEK
+
+
+def sharing_methods(run: Run) -> list[str]:
+    """Return the methods under which hospitals share anything."""
+    return [
+        name for name, config in run.study.by_method.items() if config.sharing.policy != "nothing"
+    ]
