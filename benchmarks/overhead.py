@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, Context, Message
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from processes import cpu_seconds, resident_mb
 
@@ -29,7 +29,7 @@ from federated.engine.grid import FIRST_SITE_NODE
 from federated.engine.ray.grid import RayGrid
 from federated.exchange.exact import ExactSum
 from federated.exchange.sharing import Boundary, Release, TensorSpec
-from federated.exchange.wire import Order, Report, pack_arrays, pack_reply, unpack_order
+from federated.exchange.wire import Order, Report, pack_groups, pack_reply, unpack_order
 from federated.rollout.scenario import scenario_of
 from server.asking import Cell, ask
 from server.record import Record
@@ -47,7 +47,7 @@ def echo(message: Message, context: Context) -> Message:
     order = unpack_order(message)
     report = Report(order.site, "train", "current", 100, dict.fromkeys(METRICS, 1.0))
     reply = pack_reply(message, Release({}), [report])
-    reply.content["shared"] = message.content["shared"]
+    reply.content["weights"] = message.content["weights"]
     return reply
 
 
@@ -81,8 +81,8 @@ def cell_of(grid: Any, sites: int, size: int, folder: Path) -> Cell:
     """Return a cell whose model is one tensor of ``size`` numbers."""
     names = [f"site-{number:05d}" for number in range(sites)]
     nodes = {name: FIRST_SITE_NODE + k for k, name in enumerate(names)}
-    boundary = Boundary((TensorSpec("w", (size,), "float32"),), ())
-    initial = {"w": np.random.default_rng(0).normal(size=size).astype(np.float32)}
+    boundary = Boundary((TensorSpec("weights/w", (size,), "float32"),), ())
+    initial = {"weights/w": np.random.default_rng(0).normal(size=size).astype(np.float32)}
     everyone = scenario_of(Config().rollout, (), list(nodes))
     images = dict.fromkeys(nodes, 1)
     record = Record(folder)
@@ -92,10 +92,10 @@ def cell_of(grid: Any, sites: int, size: int, folder: Path) -> Cell:
 def one_round(cell: Cell, number: int) -> ExactSum:
     """Ask all sites and return the sum."""
     orders: list[Order] = [cell.order(site, number) for site in cell.addressed]
-    shared: ArrayRecord = pack_arrays(dict(cell.initial))
-    total = ask(cell, "train", orders, shared, summed=True).total
+    sent = pack_groups(dict(cell.initial))
+    total = ask(cell, "train", orders, sent, summed=True).total
     assert total is not None
-    assert np.array_equal(total.mean()["w"].astype(np.float32), cell.initial["w"])
+    assert np.array_equal(total.mean()["weights/w"].astype(np.float32), cell.initial["weights/w"])
     return total
 
 

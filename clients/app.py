@@ -127,11 +127,11 @@ def train(message: Message, context: Context) -> Message:
     """Train one round and release what is shared."""
     started = time.perf_counter()
     order, sites = members(message, context)
-    shared = unpack_tensors(message.content.array_records["shared"])
+    sent = unpack_tensors(message.content)
     if sites[0].config.train.pooled:
-        released, reports = pooled.train(sites, order, shared)
+        released, reports = pooled.train(sites, order, sent)
     else:
-        released, reports = work.train(sites[0], order, shared)
+        released, reports = work.train(sites[0], order, sent)
     seconds = time.perf_counter() - started
     reports = [replace(r, metrics={**r.metrics, "seconds": seconds}) for r in reports]
     return pack_reply(message, released, reports)
@@ -142,8 +142,8 @@ def train_frozen(message: Message, context: Context) -> Message:
     """Train one round only what is private, and release nothing."""
     started = time.perf_counter()
     order, sites = members(message, context)
-    shared = unpack_tensors(message.content.array_records["shared"])
-    reports = [report for site in sites for report in work.train_frozen(site, order, shared)]
+    sent = unpack_tensors(message.content)
+    reports = [report for site in sites for report in work.train_frozen(site, order, sent)]
     seconds = time.perf_counter() - started
     reports = [replace(r, metrics={**r.metrics, "seconds": seconds}) for r in reports]
     return pack_reply(message, None, reports)
@@ -153,8 +153,8 @@ def train_frozen(message: Message, context: Context) -> Message:
 def evaluate(message: Message, context: Context) -> Message:
     """Evaluate the server's weights on validation and test images."""
     order, sites = members(message, context)
-    shared = unpack_tensors(message.content.array_records["shared"])
-    reports = [report for site in sites for report in work.evaluate(site, order, shared)]
+    sent = unpack_tensors(message.content)
+    reports = [report for site in sites for report in work.evaluate(site, order, sent)]
     return pack_reply(message, None, reports)
 
 

@@ -6,9 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from clients.remembering import filled_memory, memory_state
-from clients.site import Site, as_section, private_state
+from clients.site import Site, private_state
 from federated.config.schema import Contrast
-from federated.exchange.sharing import join, norm_tensors, private_part
+from federated.exchange.sharing import WEIGHTS, as_group, group, join, norm_tensors, private_part
 from federated.exchange.wire import Order
 from federated.learning.evaluation import recalibrate
 
@@ -19,7 +19,7 @@ LASTING = ("joined",)
 """Facts that go from version to version: the round a newcomer joined in."""
 
 
-def arrive(site: Site, order: Order, shared: Mapping[str, Tensor], *, before: int) -> Vaulted:
+def arrive(site: Site, order: Order, sent: Mapping[str, Tensor], *, before: int) -> Vaulted:
     """Load the server's weights and the site's private state into the resident model.
 
     A newcomer that has no private state yet gets some before anything else. It takes nobody's:
@@ -29,7 +29,7 @@ def arrive(site: Site, order: Order, shared: Mapping[str, Tensor], *, before: in
         What the vault holds of the rounds earlier than ``before``, or the newcomer's new state.
     """
     vaulted, facts, round = site.vault.load(before, order.void)
-    site.model.load_state_dict(join(shared, private_state(site, vaulted)))
+    site.model.load_state_dict(join(group(sent, WEIGHTS), private_state(site, vaulted)))
     # Where nothing is shared, nothing of others has arrived that there is to get used to.
     if order.newcomer and not vaulted and site.boundary.shared and site.can_train:
         facts = {"joined": order.round}
@@ -51,10 +51,10 @@ def settle(
     if norm_tensors(site.model, affine=False) & set(site.boundary.private):
         re_estimate(site, order.round)
     state = site.model.state_dict()
-    keep = {**vaulted, **as_section(private_part(state, site.boundary), "private")}
+    keep = {**vaulted, **as_group(private_part(state, site.boundary), "private")}
     memory = filled_memory(site, order.round)
     if memory is not None:
-        keep |= as_section(memory_state(site, memory), "memory")
+        keep |= as_group(memory_state(site, memory), "memory")
     if keep:
         save(site, order, keep, facts)
     return keep

@@ -12,9 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clients.site import Site, as_section, private_state, section
+from clients.site import Site, private_state
 from clients.work import optimizer_tensors, restore_optimizer, training_metrics
-from federated.exchange.sharing import Release, join, private_part, release
+from federated.exchange.sharing import (
+    WEIGHTS,
+    Release,
+    as_group,
+    group,
+    join,
+    private_part,
+    release,
+)
 from federated.exchange.wire import Order, Report
 from federated.learning.batches import (
     Images,
@@ -37,25 +45,25 @@ from federated.seeding import global_torch_seed, seed_for
 
 
 def train(
-    sites: Sequence[Site], order: Order, shared: Mapping[str, Tensor]
+    sites: Sequence[Site], order: Order, sent: Mapping[str, Tensor]
 ) -> tuple[Release, list[Report]]:
     """Train one round on all hospitals at once; every site's batch norm goes to its own vault."""
     first, config = sites[0], sites[0].config
     vaulted = [site.vault.load(before=order.round)[0] for site in sites]
     nets = [first.model] + [copy.deepcopy(first.model) for _ in sites[1:]]
     for net, site, tensors in zip(nets, sites, vaulted, strict=True):
-        net.load_state_dict(join(shared, private_state(site, tensors)))
+        net.load_state_dict(join(group(sent, WEIGHTS), private_state(site, tensors)))
         tie(net, first.model, site.boundary.shared_names)
     parameters = list(dict.fromkeys(p for net in nets for p in net.parameters()))
     lr = learning_rate(config.train, order.round, config.rounds)
     optimizer = make_optimizer(parameters, config.train, lr)
-    restore_optimizer(optimizer, section(vaulted[0], "optimizer"))
+    restore_optimizer(optimizer, group(vaulted[0], "optimizer"))
     with global_torch_seed(seed_for(first.seed, "pooled", order.round, "layers")):
         trained, seen = train_together(sites, nets, parameters, optimizer, order.round)
     for net, site in zip(nets, sites, strict=True):
-        keep = as_section(private_part(net.state_dict(), site.boundary), "private")
+        keep = as_group(private_part(net.state_dict(), site.boundary), "private")
         if site is first and config.train.optimizer_state == "keep":
-            keep |= as_section(optimizer_tensors(optimizer), "optimizer")
+            keep |= as_group(optimizer_tensors(optimizer), "optimizer")
         if keep:
             site.vault.save(order.round, keep, {"round": order.round})
     metrics = training_metrics(trained, None, order.round)

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from clients.site import Site, section
+from clients.site import Site
+from federated.exchange.sharing import group
 from federated.learning.batches import Images
 from federated.learning.evaluation import embed
 from federated.learning.memory import ContrastiveMemory
@@ -20,7 +21,7 @@ def arrived_memory(
 ) -> ContrastiveMemory | None:
     """Return the site's memory as it should be now that the server's weights have arrived."""
     contrast = site.config.contrast
-    stored = section(vaulted, "memory")
+    stored = group(vaulted, "memory")
     if not stored or not contrast.memory_size:
         return None
     memory = ContrastiveMemory.from_state(contrast.memory_size, _of_those_present(site, stored))

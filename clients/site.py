@@ -18,7 +18,7 @@ from federated.data import load_site, site_names
 from federated.data.dealing.growing import first_images, with_training_images
 from federated.data.dealing.replaced import replaced_scanner
 from federated.data.site import SiteData
-from federated.exchange.sharing import Boundary, private_part
+from federated.exchange.sharing import Boundary, group, private_part
 from federated.learning.batches import Images
 from federated.learning.compute import Compute, device_for, uses_bf16
 from federated.learning.network import configured_boundary, network_of
@@ -139,16 +139,6 @@ def open_site(config: Config, name: str, *, seed: int, vault: Vault) -> Site:
     )
 
 
-def section(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with ``name/``, without it."""
-    return {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
-
-
-def as_section(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Return the tensors with ``name/`` before their names: the inverse of ``section``."""
-    return {f"{name}/{key}": tensor for key, tensor in tensors.items()}
-
-
 def private_state(site: Site, vaulted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the site's private tensors: from its vault, or the initial ones at first."""
-    return section(vaulted, "private") or private_part(site.initial, site.boundary)
+    return group(vaulted, "private") or private_part(site.initial, site.boundary)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from clients.joining import arrive, re_estimate, save, settle, warmed_up
 from clients.measuring import keep_if_better, measure
 from clients.remembering import arrived_memory, memory_state
-from clients.site import Site, as_section, section
-from federated.exchange.sharing import Release, private_part, release
+from clients.site import Site
+from federated.exchange.sharing import Release, as_group, group, private_part, release
 from federated.exchange.wire import Order, Report
 from federated.learning.memory import ContrastiveMemory
 from federated.learning.training import Trained, learning_rate, make_optimizer, train_round
@@ -21,10 +21,10 @@ from federated.rollout.scenario import inside
 from federated.seeding import global_torch_seed, seed_for
 
 
-def train(site: Site, order: Order, shared: Mapping[str, Tensor]) -> tuple[Release, list[Report]]:
+def train(site: Site, order: Order, sent: Mapping[str, Tensor]) -> tuple[Release, list[Report]]:
     """Train one round from the server's weights; keep what is private, release what is shared."""
     site = site.at(order.week)
-    vaulted, facts, _ = arrive(site, order, shared, before=order.round)
+    vaulted, facts, _ = arrive(site, order, sent, before=order.round)
     report = learn(site, order, vaulted, facts) if site.can_train else idle(site)
     released = release(site.model.state_dict(), site.boundary)
     if inside(site.hospital.garbage, order.week):
@@ -32,14 +32,14 @@ def train(site: Site, order: Order, shared: Mapping[str, Tensor]) -> tuple[Relea
     return released, [report]
 
 
-def train_frozen(site: Site, order: Order, shared: Mapping[str, Tensor]) -> list[Report]:
+def train_frozen(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[Report]:
     """Train one round with what is shared held fast: only what is private learns.
 
     Where no private tensor can be trained, the statistics and the memory are made anew instead.
     Nothing is released.
     """
     site = site.at(order.week)
-    vaulted, facts, _ = arrive(site, order, shared, before=order.round)
+    vaulted, facts, _ = arrive(site, order, sent, before=order.round)
     if not site.can_train:
         return [idle(site)]
     private = set(site.boundary.private)
@@ -59,8 +59,8 @@ def learn(
     warm = warmed_up(config.contrast, facts)
     lr = learning_rate(config.train, order.round, config.rounds)
     optimizer = make_optimizer(list(site.model.parameters()), config.train, lr)
-    restore_optimizer(optimizer, section(vaulted, "optimizer"))
-    others = moon_models(site, section(vaulted, "previous"))
+    restore_optimizer(optimizer, group(vaulted, "optimizer"))
+    others = moon_models(site, group(vaulted, "previous"))
     with global_torch_seed(seed_for(site.seed, site.name, order.round, "layers")):
         trained, memory = train_round(
             site.model,
@@ -76,12 +76,12 @@ def learn(
             optimizer=optimizer,
         )
     state = site.model.state_dict()
-    keep = as_section(private_part(state, site.boundary), "private")
-    keep |= as_section(memory_state(site, memory), "memory") if memory is not None else {}
+    keep = as_group(private_part(state, site.boundary), "private")
+    keep |= as_group(memory_state(site, memory), "memory") if memory is not None else {}
     if config.train.optimizer_state == "keep":
-        keep |= as_section(optimizer_tensors(optimizer), "optimizer")
+        keep |= as_group(optimizer_tensors(optimizer), "optimizer")
     if others:
-        keep |= as_section({n: t.detach().cpu() for n, t in state.items()}, "previous")
+        keep |= as_group({n: t.detach().cpu() for n, t in state.items()}, "previous")
     if keep:
         save(site, order, keep, facts)
     metrics = training_metrics(trained, memory, order.round)
@@ -93,16 +93,16 @@ def idle(site: Site) -> Report:
     return Report(site.name, "train", "current", 0, {"steps": 0, "images_seen": 0})
 
 
-def evaluate(site: Site, order: Order, shared: Mapping[str, Tensor]) -> list[Report]:
+def evaluate(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[Report]:
     """Evaluate the server's weights with the site's own batch norm, recalibrated if so configured.
 
     The model of the round is kept if the site's validation images prefer it to earlier ones.
     """
     site = site.at(order.week)
-    vaulted, facts, round = arrive(site, order, shared, before=order.round + 1)
+    vaulted, facts, round = arrive(site, order, sent, before=order.round + 1)
     if site.config.bn.recalibrate and site.can_train:
         re_estimate(site, order.round)
-        keep = as_section(private_part(site.model.state_dict(), site.boundary), "private")
+        keep = as_group(private_part(site.model.state_dict(), site.boundary), "private")
         save(site, order, {**vaulted, **keep}, facts, **{"from": round})
     reports, predictions = measure(site, "current")
     keep_if_better(site, order, reports, predictions)

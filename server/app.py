@@ -12,6 +12,7 @@ from federated.config.study import Study, parse, parse_run_config, to_toml
 from federated.data import site_names
 from federated.errors import UserError
 from federated.exchange.fingerprint import code_digest
+from federated.exchange.sharing import WEIGHTS, as_group
 from federated.exchange.wire import Order, pack_order, unpack_reports
 from federated.learning.network import check_network, configured_boundary, network_of
 from federated.rollout.scenario import scenario_of
@@ -88,8 +89,7 @@ def ask_who(
     folder = str(record.folder.absolute())
     order = Order(method, seed, 0, "", ",".join(expected), folder, code_digest())
     messages = [
-        Message(pack_order(order, None), node, "query.register", group_id=str(node))
-        for node in nodes
+        Message(pack_order(order, {}), node, "query.register", group_id=str(node)) for node in nodes
     ]
     replies = by_group(grid, messages, study.common.engine.timeout)
     found: dict[str, tuple[int, int]] = {}
@@ -126,7 +126,7 @@ def open_cell(
     model = network_of(config, seed)
     check_network(config, model, method)
     boundary = configured_boundary(config, model)
-    state = model.state_dict()
+    state = as_group(model.state_dict(), WEIGHTS)
     initial = {spec.name: state[spec.name].numpy() for spec in boundary.shared}
     scenario = scenario_of(config.rollout, config.calendars, list(nodes))
     return Cell(grid, record, config, method, seed, nodes, boundary, initial, scenario, images)

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from flwr.app import ArrayRecord, Message
+from flwr.app import Message
 from flwr.serverapp import Grid
 
 from federated.config.schema import Config
@@ -14,9 +14,9 @@ from federated.engine.grid import LocalGrid
 from federated.errors import UserError
 from federated.exchange.exact import ExactSum
 from federated.exchange.fingerprint import code_digest
-from federated.exchange.replies import Answer, Question, Results, Tally, silence
+from federated.exchange.replies import Reply, Request, Results, Tally, silence
 from federated.exchange.sharing import Boundary
-from federated.exchange.wire import Order, Report
+from federated.exchange.wire import Groups, Order, Report
 from federated.rollout.scenario import Scenario
 from server.record import Record
 from server.rules import Arrays
@@ -80,15 +80,15 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """The good answers to one question, in name order.
+class Replies:
+    """The good answers to one request, in name order.
 
     Attributes:
         by_site: Each site's answer.
         total: The weighted sum of all releases, if it was asked for.
     """
 
-    by_site: Mapping[str, Answer]
+    by_site: Mapping[str, Reply]
     total: ExactSum | None = None
 
     @property
@@ -101,10 +101,10 @@ def ask(
     cell: Cell,
     action: str,
     orders: Sequence[Order],
-    shared: ArrayRecord | None,
+    sent: Groups,
     *,
     summed: bool = False,
-) -> Answers:
+) -> Replies:
     """Send an order to each of some sites and return the good answers.
 
     A site that fails, is silent, or sends what must not be aggregated is left out of this round,
@@ -114,7 +114,7 @@ def ask(
         cell: Whom to talk to.
         action: Flower message type, ``train``, ``evaluate`` or ``train.finish``.
         orders: One order a site, in name order.
-        shared: Weights to send along.
+        sent: Groups of arrays to send along.
         summed: Add the releases up, weighted as configured, and keep none of them: for rules that
             need only the mean.
 
@@ -122,16 +122,16 @@ def ask(
         RunStoppedError: fewer good answers than ``server.min-sites``.
     """
     if not orders:
-        return Answers({})
+        return Replies({})
     round = orders[0].round
     by_examples = cell.config.server.weighting == "examples"
     limit = cell.config.server.norm_limit
-    question = Question(action, shared, cell.boundary, summed, by_examples, limit)
-    found = results(cell, question, orders)
-    answers: dict[str, Answer] = {}
+    request = Request(action, sent, cell.boundary, summed, by_examples, limit)
+    found = results(cell, request, orders)
+    answers: dict[str, Reply] = {}
     failures: dict[str, str] = {}
     for order, result in zip(orders, found.by_order, strict=True):
-        if isinstance(result, Answer):
+        if isinstance(result, Reply):
             answers[order.site] = result
             continue
         failures[order.site] = result.reason
@@ -153,18 +153,18 @@ def ask(
             f"own log is sites/SITE/site.log. Mend it and go on: "
             f"consilium resume {cell.record.folder}"
         )
-    return Answers(answers, found.total)
+    return Replies(answers, found.total)
 
 
-def results(cell: Cell, question: Question, orders: Sequence[Order]) -> Results:
-    """Put a question on any grid; one of our own checks and adds up where the sites run."""
+def results(cell: Cell, request: Request, orders: Sequence[Order]) -> Results:
+    """Put a request on any grid; one of our own checks and adds up where the sites run."""
     addressed = [(cell.nodes[order.site], order) for order in orders]
     timeout = cell.config.engine.timeout
     if isinstance(cell.grid, LocalGrid):
-        return cell.grid.send_and_sum(question, addressed, timeout)
-    messages = [question.message(node, order) for node, order in addressed]
+        return cell.grid.send_and_sum(request, addressed, timeout)
+    messages = [request.message(node, order) for node, order in addressed]
     replies = by_group(cell.grid, messages, timeout)
-    tally = Tally(question)
+    tally = Tally(request)
     for message in messages:
         reply = replies.get(message.metadata.group_id)
         if reply is None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from federated.exchange.sharing import WEIGHTS, as_group, group
 from federated.storage import DamagedFileError, read_tensors, remove_tensors, write_tensors
 from server.rules import Arrays, ServerState
 from server.standing import Standing
@@ -68,7 +69,7 @@ def load(folder: Path) -> tuple[ServerState, Progress] | None:
 
 def save_before(folder: Path, site: str, state: ServerState) -> None:
     """Write what the server has just before ``site`` joins, to go back to if it is unlearned."""
-    bare = ServerState(state.weights, state.optimizer)
+    bare = ServerState(state.shared, state.optimizer)
     write_tensors(_before(folder, site), _as_torch(_flat(bare)), {})
 
 
@@ -82,37 +83,38 @@ def _before(folder: Path, site: str) -> Path:
 
 
 def _flat(state: ServerState) -> dict[str, np.ndarray]:
-    """Return all tensors of a state by names such as ``weights/NAME`` and ``updates/KEY/NAME``."""
-    groups = {"weights": state.weights, "optimizer": state.optimizer}
+    """Return all tensors of a state by names such as ``updates/SITE-ROUND/weights/NAME``."""
+    groups = {"optimizer": state.optimizer}
     groups |= {f"updates/{site}": arrays for site, arrays in state.updates.items()}
     groups |= {f"bases/{round}": arrays for round, arrays in state.bases.items()}
-    return {f"{g}/{name}": array for g, arrays in groups.items() for name, array in arrays.items()}
+    parts = (as_group(arrays, name) for name, arrays in groups.items())
+    return {**state.shared, **{key: array for part in parts for key, array in part.items()}}
 
 
 def _unflat(tensors: Mapping[str, torch.Tensor]) -> ServerState:
-    weights: dict[str, np.ndarray] = {}
+    shared: dict[str, np.ndarray] = {}
     optimizer: dict[str, np.ndarray] = {}
     updates: dict[str, dict[str, np.ndarray]] = {}
     bases: dict[int, dict[str, np.ndarray]] = {}
     for key, tensor in tensors.items():
-        group, name = key.split("/", 1)
-        part = {"weights": weights, "optimizer": optimizer}.get(group)
-        if part is None:
-            owner, name = name.split("/", 1)
-            part = (
-                updates.setdefault(owner, {})
-                if group == "updates"
-                else bases.setdefault(int(owner), {})
-            )
-        part[name] = tensor.numpy()
-    return ServerState(weights, optimizer, updates, bases)
+        kind, name = key.split("/", 1)
+        owner, _, rest = name.partition("/")
+        if kind == "optimizer":
+            optimizer[name] = tensor.numpy()
+        elif kind == "updates":
+            updates.setdefault(owner, {})[rest] = tensor.numpy()
+        elif kind == "bases":
+            bases.setdefault(int(owner), {})[rest] = tensor.numpy()
+        else:
+            shared[key] = tensor.numpy()
+    return ServerState(shared, optimizer, updates, bases)
 
 
-def save_shared(folder: Path, weights: Arrays, round: int, score: float | None) -> None:
+def save_shared(folder: Path, shared: Arrays, round: int, score: float | None) -> None:
     """Write the shared weights that validation prefers."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = {"round": round, "validation_score": score}
-    write_tensors(folder / "shared.safetensors", _as_torch(weights), facts)
+    write_tensors(folder / "shared.safetensors", _as_torch(group(shared, WEIGHTS)), facts)
 
 
 def _as_torch(arrays: Arrays) -> dict[str, torch.Tensor]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from federated.config.schema import Config
-from federated.exchange.replies import Answer
+from federated.exchange.replies import Reply
 from federated.exchange.wire import Order
 from federated.rollout.clock import EVALUATION_SHARE, Trip, trip
 from federated.rollout.policy import Flight, discount, handed_in, needs_every_update, select
@@ -120,7 +120,7 @@ def orders(
 
 
 def trips(
-    cell: Cell, standing: Standing, answers: Mapping[str, Answer], hours: float
+    cell: Cell, standing: Standing, answers: Mapping[str, Reply], hours: float
 ) -> dict[str, Trip]:
     """Return the way of each answer, from an order sent at ``hours`` or when the site is free."""
     return {
@@ -137,7 +137,7 @@ def trips(
     }
 
 
-def images_computed(answer: Answer) -> float:
+def images_computed(answer: Reply) -> float:
     """Return images seen in training, and a third of those evaluated: a forward pass alone."""
     seen = sum(r.metrics.get("images_seen", 0.0) for r in answer.reports)
     evaluated = sum(r.num_examples for r in answer.reports if r.split != "train")
@@ -177,9 +177,9 @@ def contributions(
     for flight in used:
         arrays, share = state.updates[flight.key], discount(rollout, round - flight.round)
         if rollout.policy == "fedasync":
-            arrays = moved(state.weights, arrays, state.weights, rollout.mixing * share)
+            arrays = moved(state.shared, arrays, state.shared, rollout.mixing * share)
         elif flight.round < round:
-            arrays = moved(state.weights, arrays, state.bases[flight.round], share)
+            arrays = moved(state.shared, arrays, state.bases[flight.round], share)
         parts.append((arrays, flight.num_examples))
     return parts
 

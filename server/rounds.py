@@ -7,11 +7,11 @@ from dataclasses import replace
 from math import isfinite
 from typing import Any
 
-from federated.exchange.wire import pack_arrays
+from federated.exchange.wire import pack_groups
 from federated.rollout.policy import Flight, Settled, settle
 from federated.rollout.scenario import HOURS_PER_WEEK
 from server import checkpoint
-from server.asking import Answers, Cell, RunStoppedError, ask
+from server.asking import Cell, Replies, RunStoppedError, ask
 from server.checkpoint import Progress
 from server.record import Span
 from server.rollout import (
@@ -83,7 +83,7 @@ def run_round(
     best = progress.best_round, progress.best_score
     if evaluated.reports and (score is None or best[1] is None or score > best[1]):
         best = round, score
-        checkpoint.save_shared(cell.folder, state.weights, round, score)
+        checkpoint.save_shared(cell.folder, state.shared, round, score)
     aucs = {r.site: r.metrics["auc"] for r in evaluated.reports if r.split == "val"}
     virtual = {"week": standing.hours / HOURS_PER_WEEK} if is_timed(cell.config) else {}
     cell.record.emit(
@@ -140,17 +140,17 @@ def welcome(cell: Cell, state: ServerState, standing: Standing, plan: Plan, roun
 
 def train(
     cell: Cell, state: ServerState, standing: Standing, plan: Plan, round: int
-) -> tuple[Answers, Answers, Standing]:
+) -> tuple[Replies, Replies, Standing]:
     """Return the answers of those that train, of those that train only what is private, and when.
 
     Releases are added up where they are received, unless the policy may leave some out.
     """
-    shared = pack_arrays(state.weights)
+    sent = pack_groups(state.shared)
     summed = bool(cell.boundary.shared) and not keeps_updates(cell)
     full = orders(cell, standing, plan.full, round, plan.start)
-    trained = ask(cell, "train", full, shared, summed=summed)
+    trained = ask(cell, "train", full, sent, summed=summed)
     frozen = orders(cell, standing, plan.frozen, round, plan.start)
-    tuned = ask(cell, "train.frozen", frozen, shared)
+    tuned = ask(cell, "train.frozen", frozen, sent)
     ways = trips(cell, standing, {**trained.by_site, **tuned.by_site}, plan.start)
     if is_timed(cell.config):
         cell.record.add_spans(cell.method, cell.seed, round, spans(ways))
@@ -158,7 +158,7 @@ def train(
 
 
 def aggregate(
-    cell: Cell, state: ServerState, standing: Standing, plan: Plan, round: int, trained: Answers
+    cell: Cell, state: ServerState, standing: Standing, plan: Plan, round: int, trained: Replies
 ) -> tuple[ServerState, Standing]:
     """Return the server's new state and when the round ended, by the round policy."""
     if not cell.boundary.shared:
@@ -190,14 +190,14 @@ def with_updates(
     settled: Settled,
     new: Sequence[Flight],
     round: int,
-    trained: Answers,
+    trained: Replies,
 ) -> ServerState:
     """Return the state after the used updates, with those that wait kept for later."""
     fresh = {flight.key: trained.by_site[flight.site].arrays for flight in new}
     known = replace(
         state,
         updates={**state.updates, **fresh},
-        bases={**state.bases, round: state.weights},
+        bases={**state.bases, round: state.shared},
     )
     if settled.used:
         parts = contributions(cell, known, settled.used, round)
@@ -211,12 +211,12 @@ def with_updates(
 
 def evaluate(
     cell: Cell, state: ServerState, standing: Standing, plan: Plan, round: int
-) -> tuple[Answers, Standing]:
+) -> tuple[Replies, Standing]:
     """Have the new weights evaluated by all that are there and not busy training."""
     alone = not cell.boundary.shared
     sites = [s for s in plan.present if alone or standing.arrival.get(s, 0.0) <= standing.hours]
     asked = orders(cell, standing, sites, round, standing.hours)
-    evaluated = ask(cell, "evaluate", asked, pack_arrays(state.weights))
+    evaluated = ask(cell, "evaluate", asked, pack_groups(state.shared))
     ways = trips(cell, standing, evaluated.by_site, standing.hours)
     if is_timed(cell.config):
         told = [Span(site, "evaluate", way.start, way.arrival) for site, way in ways.items()]
@@ -227,7 +227,7 @@ def evaluate(
 def last_steps(cell: Cell, standing: Standing, sites: Sequence[str], round: int) -> None:
     """Let sites do their last steps, and record what they report."""
     asked = orders(cell, standing, sites, round, standing.hours)
-    answers = ask(cell, "train.finish", asked, None)
+    answers = ask(cell, "train.finish", asked, {})
     cell.record.add(cell.method, cell.seed, round, answers.reports)
 
 

@@ -26,13 +26,13 @@ class ServerState:
     """What the server has after a round.
 
     Attributes:
-        weights: The shared weights.
+        shared: What the sites are sent, by ``GROUP/NAME``.
         optimizer: What its optimiser remembers of earlier rounds.
         updates: Updates on their way that a later round may use, by ``Flight.key``.
         bases: The weights that those started from, by round.
     """
 
-    weights: Arrays
+    shared: Arrays
     optimizer: Arrays = field(default_factory=dict)
     updates: Mapping[str, Arrays] = field(default_factory=dict)
     bases: Mapping[int, Arrays] = field(default_factory=dict)
@@ -61,14 +61,14 @@ def step(state: ServerState, mean: Arrays, server: Server) -> ServerState:
     al. 2019, arXiv 1909.06335), ``adam`` is FedAdam (arXiv 2003.00295); both treat old weights
     minus mean as a gradient. Integer tensors, such as batch counters, take the rounded mean.
     """
-    weights, optimizer = {}, {}
-    for name, old in state.weights.items():
+    shared, optimizer = {}, {}
+    for name, old in state.shared.items():
         target = np.asarray(mean[name])
         if not np.issubdtype(old.dtype, np.floating):
-            weights[name] = np.rint(target).astype(old.dtype)
+            shared[name] = np.rint(target).astype(old.dtype)
             continue
         if server.optimizer == "none" and server.lr == 1.0:
-            weights[name] = target.astype(old.dtype)
+            shared[name] = target.astype(old.dtype)
             continue
         delta = target - old.astype(np.float64)
         move = delta
@@ -83,5 +83,5 @@ def step(state: ServerState, mean: Arrays, server: Server) -> ServerState:
             second = ADAM_BETA2 * second + (1 - ADAM_BETA2) * delta**2
             optimizer[f"second/{name}"] = second
             move = move / (np.sqrt(second) + ADAM_TAU)
-        weights[name] = (old.astype(np.float64) + server.lr * move).astype(old.dtype)
-    return replace(state, weights=weights, optimizer=optimizer)
+        shared[name] = (old.astype(np.float64) + server.lr * move).astype(old.dtype)
+    return replace(state, shared=shared, optimizer=optimizer)

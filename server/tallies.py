@@ -1,23 +1,23 @@
-"""What a round's answers add up to: bytes on the way, and the score that chooses a round."""
+"""What a round's replies add up to: bytes on the way, and the score that chooses a round."""
 
 from collections.abc import Iterable
 
 import numpy as np
 
 from federated.exchange.wire import Report
-from server.asking import Answers
+from server.asking import Replies
 
 
-def traffic(*phases: Answers) -> list[Report]:
+def traffic(*phases: Replies) -> list[Report]:
     """Return the bytes of tensors to and from each site in a round, as reports."""
     reports = []
     for site in sorted({site for phase in phases for site in phase.by_site}):
-        answers = [phase.by_site[site] for phase in phases if site in phase.by_site]
+        replies = [phase.by_site[site] for phase in phases if site in phase.by_site]
         numbers = {
-            "bytes_down": float(sum(a.bytes_down for a in answers)),
-            "bytes_up": float(sum(a.bytes_up for a in answers)),
+            "bytes_down": float(sum(a.bytes_down for a in replies)),
+            "bytes_up": float(sum(a.bytes_up for a in replies)),
         }
-        examples = max(answer.num_examples for answer in answers)
+        examples = max(reply.num_examples for reply in replies)
         reports.append(Report(site, "train", "current", examples, numbers))
     return reports
 

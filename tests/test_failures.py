@@ -12,9 +12,9 @@ from test_messages import load_with
 import clients.work
 from clients.app import app as client_app
 from federated.engine import run
-from federated.exchange.replies import Question, check_norm
-from federated.exchange.sharing import Boundary
-from federated.exchange.wire import BadReplyError, pack_arrays, unpack_order
+from federated.exchange.replies import Request, check_norm
+from federated.exchange.sharing import Boundary, as_group
+from federated.exchange.wire import BadReplyError, pack_groups, unpack_order
 from federated.runs.reading import Run, load
 from server.asking import RunStoppedError
 
@@ -28,7 +28,7 @@ def spoiling(spoil: Spoil, site: str = "phantom-2", round: int = 2):
         reply = client_app(message, context)
         order = unpack_order(message)
         if message.metadata.message_type == "train" and (order.site, order.round) == (site, round):
-            spoil(reply.content.array_records["shared"])
+            spoil(reply.content.array_records["weights"])
         return reply
 
     return client
@@ -116,14 +116,13 @@ def test_an_update_beyond_the_norm_limit_is_left_out(tiny, limit: float) -> None
 
 def test_the_norm_of_an_update_by_hand() -> None:
     """A change by 3 in one tensor and 4 in another has the norm 5; a counter's does not count."""
-    sent = {"a": np.zeros((2, 1), np.float32), "b": np.ones(1), "n": np.array([7])}
-    released = {"a": np.array([[3], [0]], np.float32), "b": np.array([5.0]), "n": np.array([70])}
+    before = {"a": np.zeros((2, 1), np.float32), "b": np.ones(1), "n": np.array([7])}
+    after = {"a": np.array([[3], [0]], np.float32), "b": np.array([5.0]), "n": np.array([70])}
+    sent, released = pack_groups(as_group(before, "weights")), as_group(after, "weights")
     for limit in (0.0, 5.0):
-        question = Question("train", pack_arrays(sent), Boundary((), ()), True, True, limit)
-        check_norm(question, released)
+        check_norm(Request("train", sent, Boundary((), ()), True, True, limit), released)
     with pytest.raises(BadReplyError, match=r"norm 5, server\.norm-limit is 4\.99"):
-        question = Question("train", pack_arrays(sent), Boundary((), ()), True, True, 4.99)
-        check_norm(question, released)
+        check_norm(Request("train", sent, Boundary((), ()), True, True, 4.99), released)
 
 
 def test_too_few_good_sites_stop_the_run_with_nothing_lost(tiny) -> None:

@@ -59,13 +59,13 @@ def test_a_release_holds_the_shared_tensors_and_no_other(tiny, tapped: Tap, meth
     run(tiny(methods=method))
     model = build_model("convnet", width=0.25, image_size=32, norm="batch", generator_seed=0)
     expected = set(boundary_of(model, SHARE[method]).shared_names)
-    releases = [m for m in tapped.up if "shared" in m.content.array_records]
+    releases = [m for m in tapped.up if "weights" in m.content.array_records]
     assert len(releases) == 2 * 3
     for message in releases:
-        assert set(message.content.array_records["shared"]) == expected
+        assert set(message.content.array_records["weights"]) == expected
     for message in (*tapped.up, *tapped.down):
-        assert set(message.content.array_records) <= {"shared"}
-        assert set(message.content.array_records.get("shared", {})) <= expected
+        assert set(message.content.array_records) <= {"weights"}
+        assert set(message.content.array_records.get("weights", {})) <= expected
 
 
 def test_local_training_sends_no_tensor(tiny, tapped: Tap) -> None:
@@ -127,7 +127,7 @@ def test_weights_travel_by_reference_but_cannot_be_changed_by_a_site(tiny) -> No
 
     def vandal(message: Message, context: Context) -> Message:
         reply = client_app(message, context)
-        record = message.content.array_records.get("shared", {})
+        record = message.content.array_records.get("weights", {})
         for array in record.values():
             value = array.numpy()
             value.setflags(write=True)

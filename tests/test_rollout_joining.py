@@ -12,13 +12,13 @@ from sites import ORDER, OpenTiny, arrived, copied, opener, same
 from clients import work
 from clients.app import app as client_app
 from clients.joining import arrive
-from clients.site import Site, section
+from clients.site import Site
 from federated.data.site import Split
 from federated.engine.grid import FIRST_SITE_NODE
 from federated.engine.inline import InlineGrid
 from federated.exchange.fingerprint import code_digest
-from federated.exchange.sharing import norm_tensors
-from federated.exchange.wire import pack_arrays, pack_order, unpack_reports
+from federated.exchange.sharing import group, norm_tensors
+from federated.exchange.wire import pack_groups, pack_order, unpack_reports
 from federated.learning.evaluation import embed, recalibrate
 from federated.learning.memory import unit
 from federated.seeding import torch_generator
@@ -35,7 +35,7 @@ def open_tiny(tiny: Callable[..., dict[str, str]], tmp_path: Path) -> OpenTiny:
 
 def recalibrated(site: Site) -> dict[str, torch.Tensor]:
     """Return the whole state of the site's network as a newcomer's must be, computed by itself."""
-    site.model.load_state_dict({**site.initial, **arrived(site)})
+    site.model.load_state_dict({**site.initial, **group(arrived(site), "weights")})
     recalibrate(
         site.model,
         site.images("train"),
@@ -59,7 +59,7 @@ def test_a_newcomers_statistics_are_of_its_own_images(open_tiny, method: str, ph
         work.evaluate(site, NEWCOMER, arrived(site))
     assert same(dict(site.model.state_dict()), expected)
     vaulted, facts, round = site.vault.load(before=4)
-    private = section(vaulted, "private")
+    private = group(vaulted, "private")
     assert same(private, {name: expected[name] for name in site.boundary.private})
     assert (round, facts["joined"]) == (3, 3)
     affine = norm_tensors(site.model, affine=True) - norm_tensors(site.model, affine=False)
@@ -87,7 +87,7 @@ def test_a_newcomers_memory_is_of_its_own_images_under_the_arrived_weights(
     site = open_tiny("consilium", contrast__memory_size=size)
     expected = recalibrated(site)
     vaulted, _, _ = arrive(site, NEWCOMER, arrived(site), before=3)
-    memory, images = section(vaulted, "memory"), site.images("train")
+    memory, images = group(vaulted, "memory"), site.images("train")
     assert len(memory["ids"]) == len(set(memory["ids"].tolist())) == min(size, len(images))
     assert torch.equal(memory["labels"], images.labels[memory["ids"]])
     assert set(memory["rounds"].tolist()) == {3}
@@ -140,7 +140,7 @@ def test_a_frozen_round_changes_what_is_private_alone(
     state = site.model.state_dict()
     assert same({name: state[name] for name in shared}, shared)
     assert all(parameter.requires_grad for parameter in site.model.parameters())
-    private = section(site.vault.load(before=4)[0], "private")
+    private = group(site.vault.load(before=4)[0], "private")
     assert same(private, {name: state[name] for name in site.boundary.private})
     weights = dict(site.model.named_parameters())
     for name in private:
@@ -151,7 +151,7 @@ def test_a_frozen_round_changes_what_is_private_alone(
         assert report.metrics.keys() >= {"loss", "cross_entropy", "gradient_norm"}
     else:
         assert (report.num_examples, dict(report.metrics)) == (0, {"steps": 0, "images_seen": 0})
-    memory = section(site.vault.load(before=4)[0], "memory")
+    memory = group(site.vault.load(before=4)[0], "memory")
     assert bool(memory) == (method == "consilium")
 
 
@@ -163,13 +163,13 @@ def test_shared_statistics_stay_where_something_private_trains(open_tiny) -> Non
     specs = site.boundary.shared
     boundary = replace(
         site.boundary,
-        shared=(*specs, replace(specs[0], name=spared, shape=shape)),
+        shared=(*specs, replace(specs[0], name=f"weights/{spared}", shape=shape)),
         private=tuple(name for name in site.boundary.private if name != spared),
     )
     site = replace(site, boundary=boundary)
     shared = arrived(site)
     work.train_frozen(site, ORDER, shared)
-    assert torch.equal(site.model.state_dict()[spared], shared[spared])
+    assert torch.equal(site.model.state_dict()[spared], shared[f"weights/{spared}"])
 
 
 def test_after_a_frozen_round_the_site_trains_all_that_it_would_have(open_tiny) -> None:
@@ -187,7 +187,7 @@ def test_after_a_frozen_round_the_site_trains_all_that_it_would_have(open_tiny) 
 def test_the_frozen_action_answers_with_reports_and_no_tensor(open_tiny, tiny, tmp_path) -> None:
     site = open_tiny("consilium")
     order = replace(NEWCOMER, method="consilium", folder=str(tmp_path), code=code_digest())
-    content = pack_order(order, pack_arrays({n: t.numpy() for n, t in arrived(site).items()}))
+    content = pack_order(order, pack_groups({n: t.numpy() for n, t in arrived(site).items()}))
     grid = InlineGrid(client_app, tiny(methods="consilium", rounds=9), 1)
     [reply] = grid.send_and_receive([Message(content, FIRST_SITE_NODE, "train.frozen")])
     assert not reply.has_error() and not reply.content.array_records

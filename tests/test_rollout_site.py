@@ -12,10 +12,10 @@ from sites import ORDER, OpenTiny, arrived, copied, opener, same
 
 from clients import finish, work
 from clients.measuring import keep_if_better
-from clients.site import section
 from clients.vault import VERSIONS_KEPT, Vault, is_void
 from federated.data.dealing.growing import first_images
 from federated.data.dealing.replaced import replaced_scanner, through_new_scanner
+from federated.exchange.sharing import group
 from federated.exchange.wire import Report
 from federated.learning.evaluation import embed
 from federated.learning.memory import unit
@@ -74,9 +74,9 @@ def test_memory_keeps_its_images_while_others_come_in(open_tiny) -> None:
     site = open_tiny("consilium", {"images": 5, "images-per-week": 1}, contrast__stale="re-embed")
     labels = torch.tensor(site.data.train.labels)
     for round, week in ((3, 0.0), (4, 2.0), (5, 99.0)):
-        before = section(site.vault.load(before=round)[0], "memory")
+        before = group(site.vault.load(before=round)[0], "memory")
         work.train(site, replace(ORDER, round=round, week=week), arrived(site))
-        memory = section(site.vault.load(before=round + 1)[0], "memory")
+        memory = group(site.vault.load(before=round + 1)[0], "memory")
         assert torch.equal(memory["labels"], labels[memory["ids"]])
         there = site.data.train.ids if week > 9 else site.at(week).data.train.ids
         assert {site.data.train.ids[i] for i in memory["ids"].tolist()} == set(there)
@@ -85,7 +85,9 @@ def test_memory_keeps_its_images_while_others_come_in(open_tiny) -> None:
             assert torch.equal(memory["ids"][:old], before["ids"])
     # Entries of the first rounds, made anew under the weights of the last: from their own images.
     model = site.model
-    model.load_state_dict({**arrived(site), **section(site.vault.load(before=5)[0], "private")})
+    model.load_state_dict(
+        {**group(arrived(site), "weights"), **group(site.vault.load(before=5)[0], "private")}
+    )
     expected = unit(embed(model, site.images("train"), memory["ids"][:old], site.compute))
     torch.testing.assert_close(memory["embeddings"][:old], expected)
 

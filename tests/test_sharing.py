@@ -11,7 +11,7 @@ from networks import mobilenet_v2, vgg11_bn
 from torch import nn
 
 from federated.errors import UserError
-from federated.exchange.sharing import boundary_of, join, private_part, release
+from federated.exchange.sharing import boundary_of, group, join, private_part, release
 from federated.learning.models import build_model
 
 NETWORKS: dict[str, tuple[int, Callable[[], nn.Module]]] = {
@@ -59,7 +59,7 @@ def test_join_is_the_inverse_of_the_split(name: str, policy: str) -> None:
     model = build_model(name, width=0.125, image_size=64, norm="batch", generator_seed=1)
     boundary = boundary_of(model, policy, model.heads)
     state = model.state_dict()
-    joined = join(release(state, boundary).tensors, private_part(state, boundary))
+    joined = join(group(release(state, boundary).tensors, "weights"), private_part(state, boundary))
     assert joined.keys() == state.keys()
     for key, tensor in state.items():
         assert torch.equal(joined[key], tensor) and joined[key].dtype == tensor.dtype
@@ -160,7 +160,7 @@ def test_release_refuses_what_the_boundary_does_not_admit() -> None:
 def test_release_is_a_copy() -> None:
     model = nn.Linear(2, 2)
     released = release(model.state_dict(), boundary_of(model, "all"))
-    released.tensors["weight"].zero_()
+    released.tensors["weights/weight"].zero_()
     assert model.weight.abs().sum() > 0
 
 

@@ -18,19 +18,19 @@ from flwr.clientapp import ClientApp
 from federated.engine.grid import FIRST_SITE_NODE, LocalGrid
 from federated.engine.inline import InlineGrid
 from federated.errors import UserError
-from federated.exchange.replies import Answer, Question, Refusal, Results
+from federated.exchange.replies import Refusal, Reply, Request, Results
 from federated.exchange.sharing import Boundary, Release, TensorSpec
 from federated.exchange.wire import (
     Order,
     Report,
-    pack_arrays,
+    pack_groups,
     pack_reply,
     unpack_order,
     unpack_tensors,
 )
 
 SITES = 60
-BOUNDARY = Boundary((TensorSpec("w", (500,), "float32"),), ())
+BOUNDARY = Boundary((TensorSpec("weights/w", (500,), "float32"),), ())
 hospital = ClientApp()
 
 
@@ -40,12 +40,12 @@ def train(message: Message, context: Context) -> Message:
     order = unpack_order(message)
     number = int(context.node_config["partition-id"])
     misbehave(order.folder, number)
-    weights = unpack_tensors(message.content.array_records["shared"])["w"]
+    weights = unpack_tensors(message.content)["weights/w"]
     noise = np.random.default_rng(number).normal(size=500).astype(np.float32)
     if order.folder == "nan" and number == 7:
         noise[3] = np.nan
     report = Report(order.site, "train", "current", number + 1, {"number": number})
-    return pack_reply(message, Release({"w": weights + torch.tensor(noise)}), [report])
+    return pack_reply(message, Release({"weights/w": weights + torch.tensor(noise)}), [report])
 
 
 def misbehave(folder: str, number: int) -> None:
@@ -65,13 +65,13 @@ def misbehave(folder: str, number: int) -> None:
 
 
 def ask(grid: LocalGrid, folder: str = "", *, summed: bool = True, timeout: float = 60) -> Results:
-    weights = {"w": np.linspace(-1, 1, 500, dtype=np.float32)}
-    question = Question("train", pack_arrays(weights), BOUNDARY, summed, by_examples=True)
+    weights = {"weights/w": np.linspace(-1, 1, 500, dtype=np.float32)}
+    request = Request("train", pack_groups(weights), BOUNDARY, summed, by_examples=True)
     orders = [
         (FIRST_SITE_NODE + k, Order("m", 0, 1, f"site-{k:02d}", "", folder, ""))
         for k in range(SITES)
     ]
-    return grid.send_and_sum(question, orders, timeout)
+    return grid.send_and_sum(request, orders, timeout)
 
 
 def bits(results: Results) -> tuple[object, ...]:
@@ -104,16 +104,16 @@ def test_a_sum_along_the_way_is_the_sum_of_the_releases(expected: tuple[object, 
     kept = ask(InlineGrid(hospital, {}, SITES), summed=False)
     assert kept.total is None
     accumulator = Accumulator()
-    for answer in reversed(kept.by_order):
-        assert isinstance(answer, Answer)
-        accumulator.include(answer.arrays, answer.num_examples)
+    for reply in reversed(kept.by_order):
+        assert isinstance(reply, Reply)
+        accumulator.include(reply.arrays, reply.num_examples)
     again = Results(ask(InlineGrid(hospital, {}, SITES)).by_order, accumulator.total())
     assert bits(again) == expected
 
 
 def test_a_bad_release_is_left_out_of_the_sum() -> None:
     found = ask(InlineGrid(hospital, {}, SITES), "nan")
-    assert found.by_order[7] == Refusal("its w holds a value that is not finite")
+    assert found.by_order[7] == Refusal("its weights/w holds a value that is not finite")
     assert found.total is not None
     assert found.total.weight == SITES * (SITES + 1) // 2 - 8
 

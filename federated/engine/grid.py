@@ -16,7 +16,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from federated.exchange.replies import Question, Results
+from federated.exchange.replies import Request, Results
 from federated.exchange.wire import Order
 
 RUN_ID = 1
@@ -80,15 +80,15 @@ class LocalGrid(Grid):
 
     @abstractmethod
     def send_and_sum(
-        self, question: Question, orders: Sequence[tuple[int, Order]], timeout: float
+        self, request: Request, orders: Sequence[tuple[int, Order]], timeout: float
     ) -> Results:
-        """Ask many sites one question; check, and add up, their answers where the sites run.
+        """Ask many sites one request; check, and add up, their answers where the sites run.
 
         Neither messages nor releases travel one by one, so neither time nor memory grows with
         them. The bits are those of ``send_and_receive`` and a sum of the replies.
 
         Args:
-            question: What all sites are asked.
+            request: What all sites are asked.
             orders: Node and order of each site.
             timeout: Seconds to wait for a site.
         """

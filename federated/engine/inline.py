@@ -6,7 +6,7 @@ from flwr.app import Message
 from flwr.clientapp import ClientApp
 
 from federated.engine.grid import Listener, LocalGrid, Settings, context_of, give_id
-from federated.exchange.replies import Question, Results, Tally
+from federated.exchange.replies import Request, Results, Tally
 from federated.exchange.wire import Order
 
 
@@ -24,12 +24,12 @@ class InlineGrid(LocalGrid):
         return [self._handle(message) for message in messages]
 
     def send_and_sum(
-        self, question: Question, orders: Sequence[tuple[int, Order]], timeout: float
+        self, request: Request, orders: Sequence[tuple[int, Order]], timeout: float
     ) -> Results:
         """Ask the sites one by one, and keep no release that is added up."""
-        tally = Tally(question)
+        tally = Tally(request)
         for node, order in orders:
-            message = question.message(node, order)
+            message = request.message(node, order)
             give_id(message, order.site)
             tally.take(message, self._handle(message))
         return Results(tally.results, tally.total())

@@ -1,4 +1,4 @@
-"""A question to many sites, and what of their answers may be used and added up.
+"""A request to many sites, and what of their replies may be used and added up.
 
 Both the server and the workers of a grid of our own read replies here, so that a worker can check
 its sites' releases and add them up itself.
@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from flwr.app import ArrayRecord, Message
+from flwr.app import Message
 
 from federated.exchange.exact import Accumulator, ExactSum
-from federated.exchange.sharing import Boundary
+from federated.exchange.sharing import WEIGHTS, Boundary, group
 from federated.exchange.wire import (
     Arrays,
     BadReplyError,
+    Groups,
     Order,
     Report,
     pack_order,
@@ -27,12 +28,12 @@ from federated.exchange.wire import (
 
 
 @dataclass(frozen=True)
-class Question:
+class Request:
     """What all sites of a round are asked alike; each gets an order of its own beside it.
 
     Attributes:
         action: Flower message type, ``train``, ``evaluate`` or ``train.finish``.
-        shared: Weights to send along.
+        sent: Groups of arrays to send along; none: nothing is sent.
         boundary: What sites may release.
         summed: Whether the releases are added up and none of them is kept.
         by_examples: Whether a site's weight in that sum is its number of training images, not 1.
@@ -40,7 +41,7 @@ class Question:
     """
 
     action: str
-    shared: ArrayRecord | None
+    sent: Groups
     boundary: Boundary
     summed: bool
     by_examples: bool
@@ -51,12 +52,12 @@ class Question:
 
         Not the node: a node may host several sites.
         """
-        content = pack_order(order, self.shared)
+        content = pack_order(order, self.sent)
         return Message(content, node, self.action, group_id=order.site)
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """A good reply of one site: its reports, its release if it trained, and bytes both ways.
 
     ``arrays`` is empty if the release was added to the sum.
@@ -75,7 +76,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a site has no answer that may be used."""
+    """Why a site has no reply that may be used."""
 
     reason: str
 
@@ -85,81 +86,85 @@ def silence(timeout: float) -> Refusal:
     return Refusal(f"no answer within {timeout:g} s")
 
 
-Result = Answer | Refusal
+Result = Reply | Refusal
 
 
 @dataclass(frozen=True)
 class Results:
-    """What came of a question: each site's result, in the order of the orders, and the sum."""
+    """What came of a request: each site's result, in the order of the orders, and the sum."""
 
     by_order: Sequence[Result]
     total: ExactSum | None
 
 
 class Tally:
-    """Results as replies come in; a release that is added up is not kept."""
+    """Results as messages come back; a release that is added up is not kept."""
 
-    def __init__(self, question: Question) -> None:
-        self.question = question
+    def __init__(self, request: Request) -> None:
+        self.request = request
         self.accumulator = Accumulator()
         self.results: list[Result] = []
 
-    def take(self, sent: Message, reply: Message) -> None:
+    def take(self, sent: Message, back: Message) -> None:
         """Check a reply and add its release up; a bad one is left out, with the reason."""
         try:
-            answer = read(self.question, sent, reply)
-            self.results.append(self._added(answer) if self.question.summed else answer)
+            reply = read(self.request, sent, back)
+            self.results.append(self._added(reply) if self.request.summed else reply)
         except BadReplyError as error:
             self.results.append(Refusal(str(error)))
 
-    def _added(self, answer: Answer) -> Answer:
+    def _added(self, reply: Reply) -> Reply:
         try:
-            weight = answer.num_examples if self.question.by_examples else 1
-            self.accumulator.include(answer.arrays, weight)
+            weight = reply.num_examples if self.request.by_examples else 1
+            self.accumulator.include(reply.arrays, weight)
         except ValueError as error:
             raise BadReplyError(str(error)) from error
-        return replace(answer, arrays={})
+        return replace(reply, arrays={})
 
     def total(self) -> ExactSum | None:
         """Return the sum of the good releases since the last call, None if there is none."""
         return self.accumulator.total() if self.accumulator.weight else None
 
 
-def read(question: Question, sent: Message, reply: Message) -> Answer:
-    """Return what a reply says, checked.
+def read(request: Request, sent: Message, back: Message) -> Reply:
+    """Return what a message that came back says, checked.
 
     Raises:
         BadReplyError: it is an error, or must not be aggregated.
     """
-    if reply.has_error():
-        raise BadReplyError(reply.error.reason or f"error {reply.error.code}")
+    if back.has_error():
+        raise BadReplyError(back.error.reason or f"error {back.error.code}")
     arrays: Arrays = {}
-    if question.action == "train":
-        arrays = unpack_release(reply.content, question.boundary)
-        check_norm(question, arrays)
-    reports = unpack_reports(reply.content)
-    if question.action == "train" and not (reports and all(r.num_examples > 0 for r in reports)):
+    if request.action == "train":
+        arrays = unpack_release(back.content, request.boundary)
+        check_norm(request, arrays)
+    reports = unpack_reports(back.content)
+    if request.action == "train" and not (reports and all(r.num_examples > 0 for r in reports)):
         raise BadReplyError("it trained on no image")
-    return Answer(reports, arrays, payload_bytes(sent.content), payload_bytes(reply.content))
+    return Reply(reports, arrays, payload_bytes(sent.content), payload_bytes(back.content))
 
 
-def check_norm(question: Question, arrays: Arrays) -> None:
-    """Refuse an update, the release minus what was sent, that is too long; counters do not count.
+def check_norm(request: Request, arrays: Arrays) -> None:
+    """Refuse an update, the weights minus what was sent, that is too long; counters do not count.
 
     Each update is judged by itself, so that workers can do it and no site's depends on another's.
+
+    Args:
+        request: With the limit, and the weights that were sent.
+        arrays: What a site released, by ``GROUP/NAME``.
 
     Raises:
         BadReplyError: its L2 norm is above the limit.
     """
-    if not question.norm_limit or question.shared is None:
+    if not request.norm_limit or WEIGHTS not in request.sent:
         return
     squares = 0.0
-    for name, array in arrays.items():
+    for name, array in group(arrays, WEIGHTS).items():
         if np.issubdtype(array.dtype, np.floating):
-            sent = unpack_array(question.shared[name]).astype(np.float64)
+            sent = unpack_array(request.sent[WEIGHTS][name]).astype(np.float64)
             change = array.astype(np.float64) - sent
             squares += float(np.vdot(change, change))
     norm = math.sqrt(squares)
-    if norm > question.norm_limit:
-        limit = question.norm_limit
+    if norm > request.norm_limit:
+        limit = request.norm_limit
         raise BadReplyError(f"its update has the norm {norm:.3g}, server.norm-limit is {limit:g}")

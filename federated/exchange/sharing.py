@@ -6,8 +6,8 @@ A tensor is judged by the *type of the module that owns it*, never by its name: 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -16,27 +16,62 @@ from federated.errors import UserError
 State = Mapping[str, Tensor]
 """A ``state_dict``: name to tensor."""
 
+WEIGHTS = "weights"
+"""The group of the network's own tensors; a method may bring more groups, such as ``control``."""
+
+Value = TypeVar("Value")
+
+
+def group(tensors: Mapping[str, Value], name: str) -> dict[str, Value]:
+    """Return the tensors whose names begin with ``name/``, without it."""
+    return {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
+
+
+def as_group(tensors: Mapping[str, Value], name: str) -> dict[str, Value]:
+    """Return the tensors with ``name/`` before their names: the inverse of ``group``."""
+    return {f"{name}/{key}": tensor for key, tensor in tensors.items()}
+
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, shape and dtype of a tensor that may leave a site."""
+    """Name (``GROUP/NAME``), shape and dtype of a tensor that may leave a site."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
 
+    @classmethod
+    def of(cls, name: str, tensor: Tensor) -> "TensorSpec":
+        """Return the specification that ``tensor`` fulfils."""
+        return cls(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+
+    def admits(self, tensor: Tensor) -> bool:
+        """Return whether ``tensor`` has this shape and dtype."""
+        return self == TensorSpec.of(self.name, tensor)
+
 
 @dataclass(frozen=True)
 class Boundary:
-    """The split of one network: what may leave, and the names of what never does."""
+    """The split of one network: what may leave, and the names of what never does.
+
+    Attributes:
+        shared: What may leave, by ``GROUP/NAME``: the network's shared tensors in its order, then
+            the groups that the method brings.
+        private: Names of the network's tensors that never leave.
+    """
 
     shared: tuple[TensorSpec, ...]
     private: tuple[str, ...]
 
     @property
     def shared_names(self) -> tuple[str, ...]:
-        """Names of the shared tensors, in the order of the network."""
-        return tuple(spec.name for spec in self.shared)
+        """Names of the network's shared tensors, in its order."""
+        return tuple(group({spec.name: spec for spec in self.shared}, WEIGHTS))
+
+    def with_group(self, name: str, tensors: State) -> "Boundary":
+        """Return the boundary that admits one more group, of tensors like these."""
+        specs = [TensorSpec.of(key, tensor) for key, tensor in as_group(tensors, name).items()]
+        return Boundary((*self.shared, *specs), self.private)
 
 
 @dataclass(frozen=True)
@@ -117,7 +152,7 @@ def boundary_of(model: nn.Module, policy: str, heads: Iterable[str] = ()) -> Bou
         raise UserError(f"sharing.policy = '{policy}' is unknown.")
     return Boundary(
         shared=tuple(
-            TensorSpec(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+            TensorSpec.of(f"{WEIGHTS}/{name}", tensor)
             for name, tensor in state.items()
             if name not in private
         ),
@@ -125,16 +160,22 @@ def boundary_of(model: nn.Module, policy: str, heads: Iterable[str] = ()) -> Bou
     )
 
 
-def release(state: State, boundary: Boundary) -> Release:
-    """Return copies of the shared tensors of ``state``, on the CPU, contiguous.
+def release(state: State, boundary: Boundary, extra: State | None = None) -> Release:
+    """Return copies of the tensors that the boundary admits, on the CPU, contiguous.
+
+    Args:
+        state: The network's state.
+        boundary: The allow-list.
+        extra: Tensors of the method's own groups, by ``GROUP/NAME``.
 
     Raises:
         ValueError: a tensor is not what the boundary admits.
     """
+    every = {**as_group(state, WEIGHTS), **(extra or {})}
     tensors = {}
     for spec in boundary.shared:
-        tensor = state[spec.name].detach().cpu().contiguous().clone()
-        if tuple(tensor.shape) != spec.shape or tensor.dtype != getattr(torch, spec.dtype):
+        tensor = every[spec.name].detach().cpu().contiguous().clone()
+        if not spec.admits(tensor):
             raise ValueError(f"{spec.name} is {tensor.dtype} {tuple(tensor.shape)}, not {spec}")
         tensors[spec.name] = tensor
     return Release(tensors)

@@ -15,7 +15,7 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
-from federated.exchange.sharing import Boundary, Release
+from federated.exchange.sharing import Boundary, Release, as_group
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -68,14 +68,15 @@ class BadReplyError(Exception):
     """A reply that must not be aggregated; the message is one of a few fixed sentences."""
 
 
-def pack_order(order: Order, shared: ArrayRecord | None) -> RecordDict:
+Groups = Mapping[str, ArrayRecord]
+"""What the server sends, or a site releases: a record of arrays for each named group."""
+
+
+def pack_order(order: Order, sent: Groups) -> RecordDict:
     """Return the content of a message to a site."""
     record = _order_record(replace(order, site="")).copy()
     record["site"] = order.site
-    content = RecordDict({"order": record})
-    if shared is not None:
-        content["shared"] = shared
-    return content
+    return RecordDict({"order": record, **sent})
 
 
 @lru_cache(maxsize=16)
@@ -93,14 +94,28 @@ def unpack_order(message: Message) -> Order:
 ORDER_FIELDS = tuple(field.name for field in fields(Order))
 
 
-def pack_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> ArrayRecord:
-    """Return arrays as a Flower record, in their order."""
-    return ArrayRecord({name: Array(np.asarray(array)) for name, array in arrays.items()})
+def pack_groups(arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, ArrayRecord]:
+    """Return arrays by ``GROUP/NAME`` as one Flower record a group, in their order."""
+    records: dict[str, dict[str, Array]] = {}
+    for key, array in arrays.items():
+        group, _, name = key.partition("/")
+        records.setdefault(group, {})[name] = Array(np.asarray(array))
+    return {group: ArrayRecord(record) for group, record in records.items()}
 
 
-def unpack_tensors(record: ArrayRecord) -> dict[str, Tensor]:
-    """Return the tensors of a record, writable copies."""
-    return {name: torch.from_numpy(unpack_array(a).copy()) for name, a in record.items()}
+def arrays_in(groups: Groups) -> dict[str, Array]:
+    """Return what ``pack_groups`` packed, by ``GROUP/NAME``, unread."""
+    return {
+        key: array
+        for group, record in groups.items()
+        for key, array in as_group(record, group).items()
+    }
+
+
+def unpack_tensors(content: RecordDict) -> dict[str, Tensor]:
+    """Return the tensors in a message by ``GROUP/NAME``, writable copies."""
+    arrays = arrays_in(content.array_records)
+    return {key: torch.from_numpy(unpack_array(array).copy()) for key, array in arrays.items()}
 
 
 def unpack_array(array: Array) -> npt.NDArray[np.generic]:
@@ -130,9 +145,8 @@ def _npy_header(header: bytes) -> tuple[tuple[int, ...], Literal["C", "F"], np.d
 
 def pack_reply(message: Message, released: Release | None, reports: Iterable[Report]) -> Message:
     """Return a site's reply: its release, if it trained, and its reports."""
-    content = RecordDict()
-    if released is not None:
-        content["shared"] = pack_arrays({n: t.numpy() for n, t in released.tensors.items()})
+    tensors = released.tensors if released is not None else {}
+    content = RecordDict({**pack_groups({name: t.numpy() for name, t in tensors.items()})})
     for report in reports:
         key = f"report/{report.site}/{report.split}/{report.model}"
         numbers: dict[str, int | float] = {n: float(v) for n, v in report.metrics.items()}
@@ -158,14 +172,13 @@ def unpack_release(content: RecordDict, boundary: Boundary) -> Arrays:
     Raises:
         BadReplyError: names, shapes or dtypes differ from the boundary, or a value is not finite.
     """
-    record = content.get("shared")
-    found = dict(record.items()) if isinstance(record, ArrayRecord) else {}
-    if set(found) != set(boundary.shared_names):
+    released = arrays_in(content.array_records)
+    if set(released) != {spec.name for spec in boundary.shared}:
         raise BadReplyError("it sent other tensors than the boundary admits")
     arrays = {}
     for spec in boundary.shared:
         try:
-            array = unpack_array(found[spec.name])
+            array = unpack_array(released[spec.name])
         except (ValueError, TypeError) as error:
             raise BadReplyError(f"its {spec.name} cannot be read") from error
         if array.shape != spec.shape or str(array.dtype) != spec.dtype:

@@ -1,4 +1,4 @@
-"""How the sites of a question are dealt out to workers, and what happens when one is lost.
+"""How the sites of a request are dealt out to workers, and what happens when one is lost.
 
 A site that takes long is a batch of its own, so that no worker stands idle beside a long queue;
 quick ones travel together. Workers keep the sum of what their sites released and hand it over now
@@ -44,7 +44,7 @@ class Flight:
 
 
 class Dispatch:
-    """One question on its way: which sites wait, which are out, and what came back.
+    """One request on its way: which sites wait, which are out, and what came back.
 
     Args:
         pool: The workers.

@@ -20,7 +20,7 @@ from federated.engine.ray.dispatch import Dispatch, Send
 from federated.engine.ray.pool import Pool
 from federated.engine.ray.start import start_ray
 from federated.exchange.exact import Accumulator
-from federated.exchange.replies import Question, Refusal, Results
+from federated.exchange.replies import Refusal, Request, Results
 from federated.exchange.wire import Order, payload_bytes, record_bytes
 
 NOT_ANSWERED = 1004
@@ -64,7 +64,7 @@ class RayGrid(LocalGrid):
     ) -> None:
         super().__init__(run_config, count, listener)
         self._retries = retries
-        self._questions = itertools.count()
+        self._requests = itertools.count()
         start_ray(address)
         try:
             number = min(workers or default_workers(threads, gpus), count)
@@ -77,7 +77,7 @@ class RayGrid(LocalGrid):
     def deliver(self, messages: list[Message], timeout: float | None) -> list[Message]:
         """Spread the messages over the workers; replies in order."""
         stored: dict[int, Any] = {}
-        bare = [strip_shared(message, stored) for message in messages]
+        bare = [strip_arrays(message, stored) for message in messages]
 
         def send(actor: Any, places: Sequence[int], hand_over: bool) -> Any:
             return actor.relay.remote([bare[place] for place in places])
@@ -95,19 +95,17 @@ class RayGrid(LocalGrid):
         return replies
 
     def send_and_sum(
-        self, question: Question, orders: Sequence[tuple[int, Order]], timeout: float
+        self, request: Request, orders: Sequence[tuple[int, Order]], timeout: float
     ) -> Results:
-        """Have the workers put a question to the sites, and add their partial sums up."""
-        number, stored = next(self._questions), ray.put(question)
+        """Have the workers put a request to the sites, and add their partial sums up."""
+        number, stored = next(self._requests), ray.put(request)
 
         def send(actor: Any, places: Sequence[int], hand_over: bool) -> Any:
-            # In a list, a reference stays one: the worker fetches the question only once.
+            # In a list, a reference stays one: the worker fetches the request only once.
             return actor.answer.remote(number, [stored], [orders[p] for p in places], hand_over)
 
-        targets = [(node, question.action) for node, _ in orders]
-        largest = 0
-        if question.shared is not None and not question.summed:
-            largest = record_bytes(question.shared)
+        targets = [(node, request.action) for node, _ in orders]
+        largest = 0 if request.summed else sum(map(record_bytes, request.sent.values()))
         total = Accumulator()
         results = self._dispatch(targets, send, largest, timeout, total)
         return Results(results, total.total() if total.weight else None)
@@ -144,19 +142,19 @@ class RayGrid(LocalGrid):
         ray.shutdown()
 
 
-def strip_shared(message: Message, stored: dict[int, Any]) -> tuple[Message, Any]:
-    """Return a message without its weights, and a reference to them in the object store.
+def strip_arrays(message: Message, stored: dict[int, Any]) -> tuple[Message, dict[str, Any]]:
+    """Return a message without its arrays, and references to each group in the object store.
 
-    The server puts the same record into every message of a round, so it is stored once.
+    The server puts the same records into every message of a round, so they are stored once.
     """
-    content = message.content
-    shared = content.array_records.get("shared")
-    if shared is None:
-        return message, None
-    if id(shared) not in stored:
-        stored[id(shared)] = ray.put(shared)
+    groups = message.content.array_records
+    if not groups:
+        return message, {}
+    for record in groups.values():
+        if id(record) not in stored:
+            stored[id(record)] = ray.put(record)
     bare = Message(
-        RecordDict({key: record for key, record in content.items() if key != "shared"}),
+        RecordDict({key: r for key, r in message.content.items() if key not in groups}),
         metadata=message.metadata,  # type: ignore[call-overload]
     )
-    return bare, stored[id(shared)]
+    return bare, {name: stored[id(record)] for name, record in groups.items()}

@@ -1,6 +1,6 @@
 """A process that hosts any site, one at a time, and adds up what its sites release."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -59,39 +59,39 @@ class Worker:
         """Answer as soon as the process is up."""
         return Done([])
 
-    def relay(self, batch: Sequence[tuple[Message, Any]]) -> Done:
-        """Handle messages, each with a reference to its weights in the object store, or None."""
+    def relay(self, batch: Sequence[tuple[Message, Mapping[str, Any]]]) -> Done:
+        """Handle messages, each with references to its groups of arrays in the object store."""
         replies = []
-        for message, shared in batch:
-            if shared is not None:
-                message.content["shared"] = ray.get(shared)
+        for message, groups in batch:
+            for name, reference in groups.items():
+                message.content[name] = ray.get(reference)
             replies.append(self._handle(message))
         return Done(replies)
 
     def answer(
         self,
         number: int,
-        question: Sequence[Any],
+        request: Sequence[Any],
         orders: Sequence[tuple[int, Order]],
         hand_over: bool,
     ) -> Done:
-        """Put a question to some sites.
+        """Put a request to some sites.
 
         Args:
-            number: Number of the question; the first time, it is fetched and a new sum begun.
-            question: A reference to the ``Question`` in the object store.
+            number: Number of the request; the first time, it is fetched and a new sum begun.
+            request: A reference to the ``Request`` in the object store.
             orders: Node and order of each site.
             hand_over: Send the sum of all sites since the last time along.
         """
         if self._tally is None or number != self._number:
-            self._number, self._tally = number, Tally(ray.get(question[0]))
+            self._number, self._tally = number, Tally(ray.get(request[0]))
         tally = self._tally
         tally.results = []
         for node, order in orders:
-            message = tally.question.message(node, order)
+            message = tally.request.message(node, order)
             give_id(message, order.site)
             tally.take(message, self._handle(message))
-        settled = hand_over or not tally.question.summed
+        settled = hand_over or not tally.request.summed
         return Done(tally.results, settled, tally.total() if hand_over else None)
 
     def _handle(self, message: Message) -> Message:
