@@ -112,7 +112,7 @@ def members(message: Message, context: Context) -> tuple[Order, list[Site]]:
 app = ClientApp(mods=[failures_stay_home])
 
 
-@app.query("register", mods=[failures_stay_home])
+@app.query("register")
 def register(message: Message, context: Context) -> Message:
     """Tell the server which hospitals this node hosts, and how many training images each has."""
     _, sites = members(message, context)
@@ -122,7 +122,7 @@ def register(message: Message, context: Context) -> Message:
     return pack_reply(message, None, reports)
 
 
-@app.train(mods=[failures_stay_home])
+@app.train()
 def train(message: Message, context: Context) -> Message:
     """Train one round and release what is shared."""
     started = time.perf_counter()
@@ -137,7 +137,7 @@ def train(message: Message, context: Context) -> Message:
     return pack_reply(message, released, reports)
 
 
-@app.train("frozen", mods=[failures_stay_home])
+@app.train("frozen")
 def train_frozen(message: Message, context: Context) -> Message:
     """Train one round only what is private, and release nothing."""
     started = time.perf_counter()
@@ -149,7 +149,7 @@ def train_frozen(message: Message, context: Context) -> Message:
     return pack_reply(message, None, reports)
 
 
-@app.evaluate(mods=[failures_stay_home])
+@app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """Evaluate the server's weights on validation and test images."""
     order, sites = members(message, context)
@@ -158,7 +158,7 @@ def evaluate(message: Message, context: Context) -> Message:
     return pack_reply(message, None, reports)
 
 
-@app.train("finish", mods=[failures_stay_home])
+@app.train("finish")
 def last_steps(message: Message, context: Context) -> Message:
     """Personalise, if so configured, and report on the model that the site keeps."""
     order, sites = members(message, context)

@@ -5,12 +5,16 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from clients.fitting import memory_of
 from clients.measuring import Predictions, measure, predictions_csv
 from clients.site import Site
 from clients.vault import Vault
 from federated.exchange.wire import Order, Report
+from federated.learning.batches import round_batches
 from federated.learning.metrics import paired_auc_difference
-from federated.learning.training import learning_rate, train_round
+from federated.learning.optimizers import learning_rate, make_optimizer
+from federated.learning.terms import contrast_of_embeddings, cross_entropy
+from federated.learning.training import train_round
 from federated.seeding import global_torch_seed, seed_for
 
 Candidate = tuple[dict[str, Tensor], list[Report], Predictions]
@@ -55,26 +59,23 @@ def personalised(site: Site, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return ``state`` after the last epochs on the site's own images, lr decayed to 0."""
     config = site.config
     site.model.load_state_dict(dict(state))
-    train = replace(
-        config.train, lr=config.personalise.lr, local_epochs=1, max_steps=0, proximal_mu=0.0
-    )
-    contrast = replace(config.contrast, warmup_rounds=0)
-    if contrast.objective == "moon":
-        contrast = replace(contrast, objective="none")
+    train = replace(config.train, lr=config.personalise.lr, local_epochs=1, max_steps=0)
+    images, epochs = site.images("train"), config.personalise.epochs
     memory = None
-    for epoch in range(1, config.personalise.epochs + 1):
+    for epoch in range(1, epochs + 1):
+        lr = learning_rate(train, epoch, epochs)
+        contrast = contrast_of_embeddings(config.contrast, epoch, memory, is_warm=True)
+        generator, device = site.generator(epoch, "personalise"), site.compute.device
         with global_torch_seed(seed_for(site.seed, site.name, epoch, "personal layers")):
-            _, memory = train_round(
+            train_round(
                 site.model,
-                site.images("train"),
-                train=train,
-                contrast=contrast,
-                lr=learning_rate(train, epoch, config.personalise.epochs),
-                round=epoch,
-                generator=site.generator(epoch, "personalise"),
+                round_batches(images, train, generator, device),
+                terms=[cross_entropy(train, images.labels, device), *contrast],
+                optimizer=make_optimizer(list(site.model.parameters()), train, lr),
+                clip_norm=train.clip_norm,
                 compute=site.compute,
-                memory=memory,
             )
+        memory = memory_of(contrast)
     return {name: tensor.detach().cpu().clone() for name, tensor in site.model.state_dict().items()}
 
 

@@ -5,15 +5,15 @@ across the sites of a step. No federation could do this; it is the ceiling to me
 """
 
 import copy
-import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from clients.fitting import training_metrics
 from clients.site import Site, private_state
-from clients.work import optimizer_tensors, restore_optimizer, training_metrics
 from federated.exchange.sharing import (
     WEIGHTS,
     Release,
@@ -25,23 +25,61 @@ from federated.exchange.sharing import (
 )
 from federated.exchange.wire import Order, Report
 from federated.learning.batches import (
+    Batch,
     Images,
     batch_slices,
     epoch_order,
     load_batch,
     steps_per_epoch,
 )
-from federated.learning.compute import autocast
 from federated.learning.evaluation import outputs
-from federated.learning.training import (
-    DivergedError,
-    Trained,
-    class_weights,
-    contrastive_loss,
+from federated.learning.optimizers import (
     learning_rate,
     make_optimizer,
+    optimizer_tensors,
+    restore_optimizer,
 )
+from federated.learning.terms import CrossEntropy, Step, contrast_of_embeddings, cross_entropy
+from federated.learning.training import train_round
 from federated.seeding import global_torch_seed, seed_for
+
+
+class PerSite(nn.Module):
+    """One network per site, tied in all that is shared; each sees its own site's images.
+
+    Args:
+        nets: A network per site.
+    """
+
+    def __init__(self, nets: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+
+    def forward(self, parts: Sequence[Tensor]) -> Tensor | tuple[Tensor, Tensor]:
+        """Return what the networks return for a batch of each site, one below the other."""
+        pairs = [outputs(net, x) for net, x in zip(self.nets, parts, strict=True)]
+        embeddings = [z for _, z in pairs if z is not None]
+        logits = torch.cat([logits for logits, _ in pairs])
+        return (logits, torch.cat(embeddings)) if embeddings else logits
+
+
+@dataclass(frozen=True)
+class MeanOfSites:
+    """Cross-entropy of each site's batch, averaged over the sites."""
+
+    sites: Sequence[CrossEntropy]
+    name: ClassVar[str] = "cross_entropy"
+    weight: ClassVar[float] = 1.0
+
+    def __call__(self, step: Step) -> Tensor:
+        """Return the mean over the sites; each counts the same."""
+        sizes = [len(part) for part in step.x]
+        logits, labels, ids = (
+            torch.split(whole, sizes) for whole in (step.logits, step.labels, step.ids)
+        )
+        steps = [Step(*part, None) for part in zip(step.x, labels, ids, logits, strict=True)]
+        parts = zip(self.sites, steps, strict=True)
+        return torch.stack([loss(part) for loss, part in parts]).mean()
 
 
 def train(
@@ -50,17 +88,26 @@ def train(
     """Train one round on all hospitals at once; every site's batch norm goes to its own vault."""
     first, config = sites[0], sites[0].config
     vaulted = [site.vault.load(before=order.round)[0] for site in sites]
-    nets = [first.model] + [copy.deepcopy(first.model) for _ in sites[1:]]
-    for net, site, tensors in zip(nets, sites, vaulted, strict=True):
-        net.load_state_dict(join(group(sent, WEIGHTS), private_state(site, tensors)))
-        tie(net, first.model, site.boundary.shared_names)
-    parameters = list(dict.fromkeys(p for net in nets for p in net.parameters()))
+    model = network_of_sites(sites, sent, vaulted)
     lr = learning_rate(config.train, order.round, config.rounds)
-    optimizer = make_optimizer(parameters, config.train, lr)
+    optimizer = make_optimizer(list(model.parameters()), config.train, lr)
     restore_optimizer(optimizer, group(vaulted[0], "optimizer"))
+    for parameters in optimizer.param_groups:
+        parameters["lr"] = lr
+    splits = [site.images("train") for site in sites]
+    device = first.compute.device
+    losses = [cross_entropy(config.train, split.labels, device) for split in splits]
+    counts = [0] * len(sites)
     with global_torch_seed(seed_for(first.seed, "pooled", order.round, "layers")):
-        trained, seen = train_together(sites, nets, parameters, optimizer, order.round)
-    for net, site in zip(nets, sites, strict=True):
+        trained = train_round(
+            model,
+            mixed_batches(sites, splits, order.round, counts),
+            terms=[MeanOfSites(losses), *contrast_of_embeddings(config.contrast, order.round)],
+            optimizer=optimizer,
+            clip_norm=config.train.clip_norm,
+            compute=first.compute,
+        )
+    for net, site in zip(model.nets, sites, strict=True):
         keep = as_group(private_part(net.state_dict(), site.boundary), "private")
         if site is first and config.train.optimizer_state == "keep":
             keep |= as_group(optimizer_tensors(optimizer), "optimizer")
@@ -69,9 +116,21 @@ def train(
     metrics = training_metrics(trained, None, order.round)
     reports = [
         Report(s.name, "train", "current", len(s.data.train), {**metrics, "images_seen": count})
-        for s, count in zip(sites, seen, strict=True)
+        for s, count in zip(sites, counts, strict=True)
     ]
     return release(first.model.state_dict(), first.boundary), reports
+
+
+def network_of_sites(
+    sites: Sequence[Site], sent: Mapping[str, Tensor], vaulted: Sequence[Mapping[str, Tensor]]
+) -> PerSite:
+    """Return the sites' networks with what was sent and what each has in its vault, tied."""
+    first = sites[0]
+    nets = [first.model] + [copy.deepcopy(first.model) for _ in sites[1:]]
+    for net, site, tensors in zip(nets, sites, vaulted, strict=True):
+        net.load_state_dict(join(group(sent, WEIGHTS), private_state(site, tensors)))
+        tie(net, first.model, site.boundary.shared_names)
+    return PerSite(nets)
 
 
 def tie(net: nn.Module, to: nn.Module, names: Sequence[str]) -> None:
@@ -82,73 +141,38 @@ def tie(net: nn.Module, to: nn.Module, names: Sequence[str]) -> None:
         setattr(net.get_submodule(path), leaf, theirs)
 
 
+def mixed_batches(
+    sites: Sequence[Site], splits: Sequence[Images], round: int, counts: list[int]
+) -> Iterator[Batch]:
+    """Yield batches that hold one of every site, as many as the largest site needs.
+
+    Args:
+        sites: The hospitals.
+        splits: The training images of each.
+        round: Names the generators.
+        counts: The number of images seen of each site is added here.
+    """
+    train, device = sites[0].config.train, sites[0].compute.device
+    generators = [site.generator(round, "train") for site in sites]
+    streams = [endless(*trio) for trio in zip(sites, splits, generators, strict=True)]
+    # Image numbers of different sites must differ: an image is never its own positive.
+    firsts = [sum(len(s) for s in splits[:k]) for k in range(len(splits))]
+    steps = train.local_epochs * max(steps_per_epoch(len(s), train.batch_size) for s in splits)
+    for _ in range(min(steps, train.max_steps or steps)):
+        ids = [next(stream) for stream in streams]
+        parts = [
+            load_batch(split, numbers, device, generator if train.augment else None)
+            for split, numbers, generator in zip(splits, ids, generators, strict=True)
+        ]
+        for k, numbers in enumerate(ids):
+            counts[k] += len(numbers)
+        numbers = torch.cat([own + start for own, start in zip(ids, firsts, strict=True)])
+        yield Batch([x for x, _ in parts], torch.cat([y for _, y in parts]), numbers)
+
+
 def endless(site: Site, images: Images, generator: torch.Generator) -> Iterator[Tensor]:
     """Yield the image numbers of batch after batch; a small site starts over, newly shuffled."""
     train = site.config.train
     while True:
         order = epoch_order(images.labels.numpy(), train.sampling, generator)
         yield from (order[batch] for batch in batch_slices(len(order), train.batch_size))
-
-
-def train_together(
-    sites: Sequence[Site],
-    nets: Sequence[nn.Module],
-    parameters: Sequence[nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    round: int,
-) -> tuple[Trained, list[int]]:
-    """Train for one round, in each step a batch of every site; as long as the largest site needs.
-
-    Returns:
-        What was measured over all sites, and how many images of each site were seen.
-
-    Raises:
-        DivergedError: the loss is not finite.
-    """
-    config, compute = sites[0].config, sites[0].compute
-    train = config.train
-    splits = [site.images("train") for site in sites]
-    generators = [site.generator(round, "train") for site in sites]
-    streams = [endless(*parts) for parts in zip(sites, splits, generators, strict=True)]
-    weights = [
-        class_weights(s.labels).to(compute.device) if train.class_weights else None for s in splits
-    ]
-    # Image numbers of different sites must differ: an image is never its own positive.
-    firsts = [sum(len(s) for s in splits[:k]) for k in range(len(splits))]
-    contrastive = contrastive_loss(config.contrast, ())
-    steps = train.local_epochs * max(steps_per_epoch(len(s), train.batch_size) for s in splits)
-    steps = min(steps, train.max_steps or steps)
-    totals, seen = torch.zeros(4, dtype=torch.float64), [0] * len(sites)
-    for step in range(steps):
-        terms, embeddings, classes, numbers = [], [], [], []
-        for k, net in enumerate(nets):
-            net.train()
-            ids = next(streams[k])
-            x, y = load_batch(
-                splits[k], ids, compute.device, generators[k] if train.augment else None
-            )
-            with autocast(compute.device, bf16=compute.bf16):
-                logits, z = outputs(net, x)
-            terms.append(F.cross_entropy(logits, y, weight=weights[k]))
-            embeddings.append(z)
-            classes.append(y)
-            numbers.append(ids + firsts[k])
-            seen[k] += len(ids)
-        cross_entropy = torch.stack(terms).mean()
-        contrast_term = cross_entropy.new_zeros(())
-        if contrastive is not None:
-            known = [z for z in embeddings if z is not None]
-            z_all = torch.cat(known) if known else None
-            contrast_term = contrastive(z_all, torch.cat(classes), torch.cat(numbers), x, None)
-        loss = cross_entropy + config.contrast.weight * contrast_term
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(parameters, train.clip_norm or math.inf)
-        optimizer.step()
-        told = torch.stack([loss, cross_entropy, contrast_term, norm]).detach().cpu().double()
-        if not told.isfinite().all():
-            raise DivergedError(f"the loss is not finite in step {step + 1} of round {round}")
-        totals += told
-    means = (float(total) / steps for total in totals)
-    trained = Trained(next(means), next(means), next(means), next(means), steps, sum(seen))
-    return trained, seen

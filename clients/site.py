@@ -21,7 +21,8 @@ from federated.data.site import SiteData
 from federated.exchange.sharing import Boundary, group, private_part
 from federated.learning.batches import Images
 from federated.learning.compute import Compute, device_for, uses_bf16
-from federated.learning.network import configured_boundary, network_of
+from federated.learning.network import network_of
+from federated.methods import configured_boundary
 from federated.rollout.scenario import FEWEST_IMAGES, Hospital, scenario_of
 from federated.seeding import torch_generator
 

@@ -14,7 +14,8 @@ from federated.errors import UserError
 from federated.exchange.fingerprint import code_digest
 from federated.exchange.sharing import WEIGHTS, as_group
 from federated.exchange.wire import Order, pack_order, unpack_reports
-from federated.learning.network import check_network, configured_boundary, network_of
+from federated.learning.network import check_network, network_of
+from federated.methods import configured_boundary, rules_of
 from federated.rollout.scenario import scenario_of
 from federated.runs.environment import environment
 from federated.runs.folder import choose_folder
@@ -127,6 +128,8 @@ def open_cell(
     check_network(config, model, method)
     boundary = configured_boundary(config, model)
     state = as_group(model.state_dict(), WEIGHTS)
+    for name, tensors in rules_of(config).groups(model, boundary).items():
+        state |= as_group(tensors, name)
     initial = {spec.name: state[spec.name].numpy() for spec in boundary.shared}
     scenario = scenario_of(config.rollout, config.calendars, list(nodes))
     return Cell(grid, record, config, method, seed, nodes, boundary, initial, scenario, images)

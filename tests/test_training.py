@@ -1,26 +1,35 @@
 """Local training, evaluation and recalibration against hand-computed numbers."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from clients.work import optimizer_tensors, restore_optimizer
 from federated.config.schema import Contrast, Train
 from federated.errors import UserError
-from federated.learning.batches import Images, evaluation_batch
+from federated.learning.batches import Images, evaluation_batch, round_batches
 from federated.learning.compute import Compute, device_for, native_bf16, uses_bf16
 from federated.learning.evaluation import embed, predict, recalibrate
 from federated.learning.models import build_model
-from federated.learning.training import (
-    DivergedError,
-    class_weights,
+from federated.learning.optimizers import (
     learning_rate,
     make_optimizer,
-    train_round,
+    optimizer_tensors,
+    restore_optimizer,
 )
+from federated.learning.terms import (
+    OBJECTIVES,
+    Proximal,
+    Term,
+    class_weights,
+    contrast_of_embeddings,
+    cross_entropy,
+)
+from federated.learning.training import DivergedError, Trained, train_round
 from federated.seeding import torch_generator
 
 CPU = Compute(torch.device("cpu"), bf16=False)
@@ -43,17 +52,27 @@ def toy_model(seed: int = 0) -> nn.Module:
     return build_model("convnet", width=0.25, image_size=16, norm="batch", generator_seed=seed)
 
 
-def go(model: nn.Module, images: Images, train: Train, contrast: Contrast | None = None, **more):
+def go(
+    model: nn.Module,
+    images: Images,
+    train: Train,
+    *,
+    lr: float | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    terms: Sequence[Term] = (),
+    compute: Compute = CPU,
+    round: int = 1,
+) -> Trained:
+    """Train for a round as a site does, with further terms if given."""
+    generator = torch_generator(0, "a", round, "train")
+    parameters = list(model.parameters())
     return train_round(
         model,
-        images,
-        train=train,
-        contrast=contrast or Contrast(),
-        lr=more.pop("lr", train.lr),
-        round=more.pop("round", 1),
-        generator=torch_generator(0, "a", 1, "train"),
-        compute=CPU,
-        **more,
+        round_batches(images, train, generator, compute.device),
+        terms=[cross_entropy(train, images.labels, compute.device), *terms],
+        optimizer=optimizer or make_optimizer(parameters, train, lr or train.lr),
+        clip_norm=train.clip_norm,
+        compute=compute,
     )
 
 
@@ -72,20 +91,20 @@ def test_class_weights_by_hand() -> None:
 def test_training_learns_and_evaluation_sees_it() -> None:
     images, model = toy_images(), toy_model()
     before, loss_before = predict(model, images, CPU)
-    for round in range(1, 6):
-        told, _ = go(model, images, PLAIN, lr=3e-3, round=round)
+    for _ in range(5):
+        trained = go(model, images, PLAIN, lr=3e-3)
     after, loss_after = predict(model, images, CPU)
     assert loss_after < 0.5 * loss_before
     assert ((after >= 0.5) == (images.labels.numpy() == 1)).mean() > 0.95
-    assert told.steps == 6 and told.examples == 48
+    assert trained.steps == 6 and trained.examples == 48
     assert not np.array_equal(before, after)
 
 
 def test_max_steps_limits_a_round_and_local_epochs_repeat_it() -> None:
     images = toy_images()
-    assert go(toy_model(), images, Train(batch_size=8, max_steps=4))[0].steps == 4
-    assert go(toy_model(), images, Train(batch_size=8, local_epochs=3))[0].steps == 18
-    assert go(toy_model(), images, Train(batch_size=8, local_epochs=3, max_steps=7))[0].steps == 7
+    assert go(toy_model(), images, Train(batch_size=8, max_steps=4)).steps == 4
+    assert go(toy_model(), images, Train(batch_size=8, local_epochs=3)).steps == 18
+    assert go(toy_model(), images, Train(batch_size=8, local_epochs=3, max_steps=7)).steps == 7
 
 
 def test_a_stronger_pull_stays_nearer() -> None:
@@ -93,8 +112,8 @@ def test_a_stronger_pull_stays_nearer() -> None:
     for mu in (0.0, 1.0, 100.0):
         model = toy_model()
         start = [p.detach().clone() for p in model.parameters()]
-        train = Train(batch_size=8, proximal_mu=mu, optimizer="sgd", lr=0.005, momentum=0.0)
-        go(model, toy_images(), train)
+        train = Train(batch_size=8, optimizer="sgd", lr=0.005, momentum=0.0)
+        go(model, toy_images(), train, terms=[Proximal(mu, model.parameters())])
         pairs = zip(model.parameters(), start, strict=True)
         moved.append(sum(float((p.detach() - s).square().sum()) for p, s in pairs))
     assert moved[0] > moved[1] > moved[2] > 0
@@ -128,8 +147,9 @@ def test_clipping_limits_the_step() -> None:
 
 
 def test_memory_is_filled_with_what_was_seen() -> None:
-    contrast = Contrast(objective="nt-xent", memory_size=20)
-    _, memory = go(toy_model(), toy_images(), PLAIN, contrast, round=3)
+    [contrast] = contrast_of_embeddings(Contrast(objective="nt-xent", memory_size=20), 3)
+    go(toy_model(), toy_images(), PLAIN, terms=[contrast])
+    memory = contrast.memory
     assert memory is not None and len(memory) == 20
     assert memory.rounds.tolist() == [3] * 20
     torch.testing.assert_close(memory.embeddings.norm(dim=1), torch.ones(20))
@@ -140,7 +160,8 @@ def test_memory_is_filled_with_what_was_seen() -> None:
 def test_a_network_without_embedding_cannot_contrast() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 256, 2))
     with pytest.raises(UserError, match="needs an embedding"):
-        go(model, toy_images(), PLAIN, Contrast(objective="nt-xent"))
+        contrast = contrast_of_embeddings(Contrast(objective="nt-xent"), 1)
+        go(model, toy_images(), PLAIN, terms=contrast)
 
 
 def test_divergence_raises() -> None:
@@ -211,8 +232,8 @@ def test_recalibration_sees_images_as_training_does() -> None:
 def test_recalibration_mends_statistics_of_other_weights() -> None:
     """The trap: after the weights changed, old statistics ruin a network that new ones do not."""
     images, model = toy_images(), toy_model()
-    for round in range(1, 6):
-        go(model, images, PLAIN, lr=3e-3, round=round)
+    for _ in range(5):
+        go(model, images, PLAIN, lr=3e-3)
     _, good = predict(model, images, CPU)
     norm = next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d))
     norm.running_mean += 3
@@ -257,15 +278,34 @@ def test_bf16_trains_to_the_same_end() -> None:
     images, model = toy_images(), toy_model()
     compute = Compute(torch.device("cpu"), bf16=True)
     for round in range(1, 6):
-        train_round(
-            model,
-            images,
-            train=PLAIN,
-            contrast=Contrast(),
-            lr=3e-3,
-            round=round,
-            generator=torch_generator(0, "a", round, "train"),
-            compute=compute,
-        )
+        go(model, images, PLAIN, lr=3e-3, compute=compute, round=round)
     probabilities, _ = predict(model, images, compute)
     assert ((probabilities >= 0.5) == (images.labels.numpy() == 1)).mean() > 0.95
+
+
+def test_adjust_changes_what_is_stepped_along() -> None:
+    """With every gradient set to 1, plain SGD moves every weight by the learning rate a step."""
+    images, model = toy_images(count=16), toy_model()
+    start = [p.detach().clone() for p in model.parameters()]
+    train = Train(batch_size=8, optimizer="sgd", momentum=0, weight_decay=0, augment=False)
+
+    def adjust() -> None:
+        for p in model.parameters():
+            p.grad = torch.ones_like(p)
+
+    train_round(
+        model,
+        round_batches(images, train, torch_generator(0, "a", 1, "train"), CPU.device),
+        terms=[cross_entropy(train, images.labels, CPU.device)],
+        optimizer=make_optimizer(list(model.parameters()), train, 0.25),
+        clip_norm=0,
+        compute=CPU,
+        adjust=adjust,
+    )
+    for p, before in zip(model.parameters(), start, strict=True):
+        torch.testing.assert_close(p, before - 0.5)
+
+
+def test_every_objective_of_the_setting_has_a_term() -> None:
+    choices = next(f for f in fields(Contrast) if f.name == "objective").metadata["choices"]
+    assert set(choices) == {"none", "moon", *OBJECTIVES}

@@ -234,6 +234,9 @@ class Config:
     methods: tuple[str, ...] = setting(("consilium",), "methods to run, in this order")
     seeds: tuple[int, ...] = setting((0,), "seeds; every method runs with each", low=0)
     rounds: int = setting(10, "rounds of training", low=1)
+    code: str = setting(
+        "", "what the method brings beyond its settings: package.module:name of its Rules"
+    )
     folder: str = setting("", "run folder; empty: runs/NAME-DATE-TIME")
     data: Data = field(default_factory=Data)
     partition: Partition = field(default_factory=Partition)

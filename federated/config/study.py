@@ -20,7 +20,17 @@ from federated.errors import UserError, did_you_mean
 Given = Mapping[str, Any]
 """What a user wrote: dotted key to value."""
 
-METHOD_SECTIONS = ("rounds", "model", "train", "contrast", "sharing", "bn", "server", "personalise")
+METHOD_SECTIONS = (
+    "rounds",
+    "code",
+    "model",
+    "train",
+    "contrast",
+    "sharing",
+    "bn",
+    "server",
+    "personalise",
+)
 """What may differ between methods of one run. Data and engine are the same for all of them."""
 
 

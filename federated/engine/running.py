@@ -12,7 +12,8 @@ from federated.config.study import Given, Study, parse, with_scenario
 from federated.data import site_names
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, Settings
 from federated.learning.compute import device_for
-from federated.learning.network import check_network, configured_boundary, network_of
+from federated.learning.network import check_network, network_of
+from federated.methods import configured_boundary
 from federated.rollout.scenario import scenario_of
 
 SERVER_APP = "server.app:app"

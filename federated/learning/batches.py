@@ -4,12 +4,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from federated.config.schema import Train
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -25,6 +28,14 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+class Batch(NamedTuple):
+    """A batch of B images on the device: inputs (B, 3, S, S), classes (B,), numbers (B,)."""
+
+    x: Any
+    labels: Tensor
+    ids: Tensor
 
 
 def epoch_order(labels: npt.NDArray[np.int64], sampling: str, generator: torch.Generator) -> Tensor:
@@ -156,3 +167,26 @@ def load_batch(
     else:
         x = training_batch(pixels, images.size, generator)
     return x.contiguous(memory_format=torch.channels_last), images.labels[ids].to(device)
+
+
+def round_batches(
+    images: Images, train: Train, generator: torch.Generator, device: torch.device
+) -> Iterator[Batch]:
+    """Yield the batches of a round: ``local-epochs`` over the images, at most ``max-steps``.
+
+    Args:
+        images: The training split.
+        train: Batch size, sampling, augmentation and length of the round.
+        generator: CPU generator of batch order and augmentation.
+        device: Where the batches go.
+    """
+    steps = 0
+    for _ in range(train.local_epochs):
+        order = epoch_order(images.labels.numpy(), train.sampling, generator)
+        for batch in batch_slices(len(order), train.batch_size):
+            if train.max_steps and steps == train.max_steps:
+                return
+            ids = order[batch]
+            x, labels = load_batch(images, ids, device, generator if train.augment else None)
+            yield Batch(x, labels, ids)
+            steps += 1

@@ -43,7 +43,7 @@ def check_network(config: Config, model: nn.Module, method: str) -> None:
         )
 
 
-def configured_boundary(config: Config, model: nn.Module) -> Boundary:
+def network_boundary(config: Config, model: nn.Module) -> Boundary:
     """Return what of ``model`` is shared; heads are as configured, else as the model declares."""
     named = tuple(name.strip() for name in config.model.heads.split(",") if name.strip())
     return boundary_of(model, config.sharing.policy, named or tuple(getattr(model, "heads", ())))

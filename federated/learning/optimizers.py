@@ -1,10 +1,18 @@
-"""torch's optimisers without the wrappers that import its compiler."""
+"""The local optimiser, its learning rate, and its state as named tensors.
 
+torch's optimisers are used without the wrappers that import its compiler.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
 from inspect import unwrap
 from typing import TypeVar, cast
 
 import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from federated.config.schema import Train
 
 PLAIN = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
 """Methods that torch only keeps out of compiled code."""
@@ -26,3 +34,41 @@ def uncompiled(kind: type[Kind]) -> type[Kind]:
 
 Adam = uncompiled(torch.optim.Adam)
 SGD = uncompiled(torch.optim.SGD)
+
+
+def learning_rate(train: Train, round: int, rounds: int) -> float:
+    """Return the learning rate of a round, 1-based: (1 + cos(pi (round - 1) / rounds)) / 2 x lr."""
+    if train.schedule == "constant":
+        return train.lr
+    return (1 + math.cos(math.pi * (round - 1) / rounds)) / 2 * train.lr
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], train: Train, lr: float) -> Optimizer:
+    """Return the local optimiser."""
+    if train.optimizer == "sgd":
+        return SGD(parameters, lr=lr, momentum=train.momentum, weight_decay=train.weight_decay)
+    betas = (train.momentum, 0.999)
+    return Adam(parameters, lr=lr, betas=betas, weight_decay=train.weight_decay, fused=True)
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return the optimiser's state as named tensors: ``PARAMETER.QUANTITY``."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{name}": torch.as_tensor(value).detach().cpu()
+        for index, quantities in state.items()
+        for name, value in quantities.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser the state of ``optimizer_tensors``; none leaves it as it is."""
+    if not tensors:
+        return
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

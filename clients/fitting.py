@@ -1,0 +1,163 @@
+"""A round of training at a hospital: what the method's rule is given, and what is kept of it."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from clients.joining import warmed_up
+from clients.remembering import arrived_memory, memory_state
+from clients.site import Site
+from federated.exchange.sharing import as_group, group, private_part
+from federated.exchange.wire import Order, Report
+from federated.learning.batches import Images, round_batches
+from federated.learning.memory import ContrastiveMemory
+from federated.learning.optimizers import (
+    learning_rate,
+    make_optimizer,
+    optimizer_tensors,
+    restore_optimizer,
+)
+from federated.learning.terms import (
+    Contrast,
+    ModelContrast,
+    Proximal,
+    Term,
+    contrast_of_embeddings,
+    cross_entropy,
+)
+from federated.learning.training import Trained
+from federated.methods.seam import Outcome, Rules, SiteRound
+from federated.seeding import seed_for
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained round: what its rule made of it, what the vault keeps, and its report."""
+
+    outcome: Outcome
+    keep: dict[str, Tensor]
+    report: Report
+
+
+def fit(
+    site: Site,
+    order: Order,
+    sent: Mapping[str, Tensor],
+    vaulted: Mapping[str, Tensor],
+    facts: Mapping[str, Any],
+    rules: Rules,
+) -> Fitted:
+    """Train the resident model for one round by a method's rule.
+
+    Args:
+        site: The hospital.
+        order: Names the round.
+        sent: What the server sent, by ``GROUP/NAME``.
+        vaulted: Tensors of the newest version in the vault.
+        facts: Its facts.
+        rules: The method's code.
+    """
+    images = site.images("train")
+    round = prepared(site, order, sent, vaulted, facts, images)
+    outcome = rules.site(round)
+    memory = memory_of(round.terms)
+    keep = as_group(private_part(site.model.state_dict(), site.boundary), "private")
+    keep |= as_group(memory_state(site, memory), "memory") if memory is not None else {}
+    if site.config.train.optimizer_state == "keep":
+        keep |= as_group(optimizer_tensors(round.optimizer), "optimizer")
+    if site.config.contrast.objective == "moon":
+        state = site.model.state_dict()
+        keep |= as_group({n: t.detach().cpu() for n, t in state.items()}, "previous")
+    keep |= as_group(outcome.kept, "method")
+    metrics = training_metrics(outcome.trained, memory, order.round)
+    return Fitted(outcome, keep, Report(site.name, "train", "current", len(images), metrics))
+
+
+def prepared(
+    site: Site,
+    order: Order,
+    sent: Mapping[str, Tensor],
+    vaulted: Mapping[str, Tensor],
+    facts: Mapping[str, Any],
+    images: Images,
+) -> SiteRound:
+    """Return the round as the method's rule is given it; arguments as of ``fit``."""
+    config = site.config
+    lr = learning_rate(config.train, order.round, config.rounds)
+    optimizer = make_optimizer(list(site.model.parameters()), config.train, lr)
+    restore_optimizer(optimizer, group(vaulted, "optimizer"))
+    for parameters in optimizer.param_groups:
+        parameters["lr"] = lr
+
+    return SiteRound(
+        model=site.model,
+        config=config,
+        lr=lr,
+        sent=sent,
+        kept=group(vaulted, "method"),
+        terms=terms_of(site, order, vaulted, facts, images),
+        optimizer=optimizer,
+        batches=lambda: round_batches(
+            images, config.train, site.generator(order.round, "train"), site.compute.device
+        ),
+        compute=site.compute,
+        seed=seed_for(site.seed, site.name, order.round, "layers"),
+    )
+
+
+def terms_of(
+    site: Site,
+    order: Order,
+    vaulted: Mapping[str, Tensor],
+    facts: Mapping[str, Any],
+    images: Images,
+) -> list[Term]:
+    """Return the configured terms of the loss of the resident model."""
+    config, contrast = site.config, site.config.contrast
+    memory = arrived_memory(site, vaulted, images, order.round)
+    is_warm = warmed_up(contrast, facts)
+    terms: list[Term] = [cross_entropy(config.train, images.labels, site.compute.device)]
+    terms += contrast_of_embeddings(contrast, order.round, memory, is_warm=is_warm)
+    if contrast.objective == "moon" and contrast.weight:
+        before = resident_copy(site)
+        if previous := group(vaulted, "previous"):
+            before.load_state_dict(previous)
+        terms.append(
+            ModelContrast(resident_copy(site), before, contrast.weight, contrast.temperature)
+        )
+    if config.train.proximal_mu:
+        trained = [p for p in site.model.parameters() if p.requires_grad]
+        terms.append(Proximal(config.train.proximal_mu, trained))
+    return terms
+
+
+def resident_copy(site: Site) -> nn.Module:
+    """Return a frozen copy of the resident model in evaluation mode."""
+    return copy.deepcopy(site.model).eval().requires_grad_(False)
+
+
+def memory_of(terms: Sequence[Term]) -> ContrastiveMemory | None:
+    """Return the memory that a term has filled, None if none has one."""
+    return next((term.memory for term in terms if isinstance(term, Contrast)), None)
+
+
+def training_metrics(
+    trained: Trained, memory: ContrastiveMemory | None, round: int
+) -> dict[str, float]:
+    """Return what a round of training reports, memory occupancy included."""
+    metrics = {
+        "loss": trained.loss,
+        "cross_entropy": 0.0,
+        "contrastive": 0.0,
+        **trained.terms,
+        "gradient_norm": trained.gradient_norm,
+        "steps": trained.steps,
+        "images_seen": trained.examples,
+    }
+    if memory:
+        metrics["memory_entries"] = len(memory)
+        metrics["memory_age"] = float(memory.ages(round).double().mean())
+    return metrics

@@ -1,0 +1,43 @@
+"""The code that methods bring, a file each; their settings are in ``federated.config.presets``."""
+
+from functools import lru_cache
+from importlib import import_module
+
+from torch import nn
+
+from federated.config.schema import Config
+from federated.errors import UserError
+from federated.exchange.sharing import Boundary
+from federated.learning.network import network_boundary
+from federated.methods.seam import Rules
+
+__all__ = ["configured_boundary", "rules_of"]
+
+
+def rules_of(config: Config) -> Rules:
+    """Return the code of a method; one whose settings name none does what every method does."""
+    return _loaded(config.code) if config.code else Rules()
+
+
+@lru_cache(maxsize=16)
+def _loaded(reference: str) -> Rules:
+    module, _, name = reference.partition(":")
+    try:
+        rules = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"code = '{reference}': {error}; it names a method's code as package.module:name."
+        ) from None
+    if not isinstance(rules, Rules):
+        raise UserError(
+            f"code = '{reference}' is a {type(rules).__name__} and no federated.methods.seam.Rules."
+        )
+    return rules
+
+
+def configured_boundary(config: Config, model: nn.Module) -> Boundary:
+    """Return what may leave a site: what of the network is shared, and the method's own groups."""
+    boundary = network_boundary(config, model)
+    for name, tensors in rules_of(config).groups(model, boundary).items():
+        boundary = boundary.with_group(name, tensors)
+    return boundary

@@ -1,0 +1,153 @@
+"""What a method may bring beyond its settings: rules of its own, and groups of tensors.
+
+Most methods are settings alone. One that needs code has a file in this room with a ``Rules``
+object, and its settings name it: ``code = "federated.methods.scaffold:rules"``. A method of your
+own may name any module that can be imported.
+
+    def site(round: SiteRound) -> Outcome:
+        return Outcome(round.fit())  # what every method does that brings no site rule
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from federated.config.schema import Config
+from federated.exchange.sharing import Boundary, State
+from federated.learning.batches import Batch
+from federated.learning.compute import Compute
+from federated.learning.optimizers import make_optimizer
+from federated.learning.terms import Term
+from federated.learning.training import Trained, train_round
+from federated.seeding import global_torch_seed
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+"""Arrays by ``GROUP/NAME``."""
+
+
+@dataclass(frozen=True)
+class SiteRound:
+    """A round at one site, as a method's site rule sees it.
+
+    Attributes:
+        model: The network, with the server's weights and the site's private tensors in it.
+        config: The method's settings.
+        lr: Learning rate of this round.
+        sent: What the server sent, by ``GROUP/NAME``.
+        kept: What the rule kept at this site after its last round; nothing at first.
+        terms: The configured terms of the loss, cross-entropy first.
+        optimizer: Of the network, with its state of earlier rounds if so configured.
+        batches: Returns the batches of the round; the same ones at each call.
+        compute: Device and precision.
+        seed: Of layers that draw, such as dropout.
+    """
+
+    model: nn.Module
+    config: Config
+    lr: float
+    sent: State
+    kept: State
+    terms: Sequence[Term]
+    optimizer: torch.optim.Optimizer
+    batches: Callable[[], Iterator[Batch]]
+    compute: Compute
+    seed: int
+
+    def fit(
+        self,
+        model: nn.Module | None = None,
+        terms: Sequence[Term] | None = None,
+        *,
+        adjust: Callable[[], None] | None = None,
+    ) -> Trained:
+        """Train for the round's batches, in place.
+
+        Args:
+            model: Another network than the round's, with a new optimiser.
+            terms: Other terms than the configured ones; such as hold a memory must not be shared
+                by two calls.
+            adjust: Called between backward and clipping; changes gradients in place.
+        """
+        train = self.config.train
+        optimizer = self.optimizer
+        if model is not None:
+            optimizer = make_optimizer(list(model.parameters()), train, self.lr)
+        with global_torch_seed(self.seed):
+            return train_round(
+                model or self.model,
+                self.batches(),
+                terms=self.terms if terms is None else terms,
+                optimizer=optimizer,
+                clip_norm=train.clip_norm,
+                compute=self.compute,
+                adjust=adjust,
+            )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a site rule made of a round.
+
+    Attributes:
+        trained: What is reported of it.
+        kept: Tensors that stay in the site's vault for the rule's next round.
+        released: Tensors of the method's own groups, by ``GROUP/NAME``; weights go by themselves.
+    """
+
+    trained: Trained
+    kept: State = field(default_factory=dict)
+    released: State = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ServerRound:
+    """A round at the server, as a method's server rule sees it.
+
+    Attributes:
+        before: What the sites were sent.
+        mean: The weighted mean of what they released, float64.
+        share: The weight of those in the mean over the weight of all sites.
+    """
+
+    before: Arrays
+    mean: Arrays
+    share: float
+
+
+def train_once(round: SiteRound) -> Outcome:
+    """Train the network once: the site rule of a method that brings none."""
+    return Outcome(round.fit())
+
+
+def no_groups(model: nn.Module, boundary: Boundary) -> Mapping[str, State]:
+    """Return no group but the weights."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The code of a method; each part has a default that does what every method does.
+
+    Attributes:
+        site: What a site does in a round of training.
+        groups: Groups beside ``weights`` that travel both ways: from the network and its boundary
+            to the tensors that the server starts with, by group and name.
+        server: Returns the new arrays of these groups, by ``GROUP/NAME``; None if there are none.
+        personal: Whether a site uses the network that its rule keeps under ``personal/NAME``, and
+            not the server's.
+    """
+
+    site: Callable[[SiteRound], Outcome] = train_once
+    groups: Callable[[nn.Module, Boundary], Mapping[str, State]] = no_groups
+    server: Callable[[ServerRound], Mapping[str, npt.NDArray[Any]]] | None = None
+    personal: bool = False
+
+
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies on the CPU that no later step of training changes."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
