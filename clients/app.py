@@ -17,8 +17,8 @@ from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from clients import finish, pooled, work
-from clients.site import Site, open_site, vault_folder
-from clients.vault import Vault, log_failure
+from clients.site import Site, open_site, open_vault
+from clients.vault import log_failure, private_folder
 from federated.config.study import Study, flatten, parse, parse_run_config
 from federated.data import site_names
 from federated.exchange.fingerprint import code_digest
@@ -78,7 +78,7 @@ def failures_stay_home(
         return call_next(message, context)
     except Exception as error:
         order = unpack_order(message)
-        folder = vault_root(context, order) / (order.site or f"node-{context.node_id}")
+        folder = private_folder(vault_root(context, order), order.site or f"node-{context.node_id}")
         log_failure(folder, f"{message.metadata.message_type} {order.method} round {order.round}")
         codes = {DivergedError: DIVERGED, OtherCodeError: OTHER_CODE}
         code = codes.get(type(error), FAILED)
@@ -102,7 +102,7 @@ def members(message: Message, context: Context) -> tuple[Order, list[Site]]:
         raise ValueError(f"this node hosts {hosted} and not {names}")
     if config.train.pooled:
         names = order.sites.split(",")
-    vaults = [Vault(vault_folder(root, name, order.method, order.seed)) for name in names]
+    vaults = [open_vault(root, name, order.method, order.seed) for name in names]
     return order, [
         open_site(config, name, seed=order.seed, vault=vault)
         for name, vault in zip(names, vaults, strict=True)

@@ -28,7 +28,7 @@ def finish(site: Site, order: Order) -> list[Report]:
     of the same run and seed, if it ran before). Nothing here leaves the site but reports.
     """
     site = site.at(order.week)
-    kept = site.vault.model("kept", order.void)
+    kept = site.vault.kept_model(order.round + 1, order.void)
     if kept is None:
         return []
     candidates = {"kept": measured(site, kept[0], "kept")}
@@ -39,11 +39,11 @@ def finish(site: Site, order: Order) -> list[Report]:
             candidates["own"] = measured(site, own, "own")
     choice = choose(site, candidates)
     state, reports, predictions = candidates[choice]
-    site.vault.keep_model("final", state, {"choice": choice, "kept_round": kept[1]["round"]})
-    site.vault.write_predictions("predictions-final", predictions_csv(site, predictions))
-    facts = {"kept_round": float(kept[1]["round"]), f"chose_{choice}": 1.0}
+    facts = {"choice": choice, "kept_round": kept[1]["round"]}
+    site.vault.write_model("final", state, facts, predictions_csv(site, predictions))
+    chosen = {"kept_round": float(kept[1]["round"]), f"chose_{choice}": 1.0}
     final = [
-        replace(r, model="final", metrics={**r.metrics, **(facts if r is reports[0] else {})})
+        replace(r, model="final", metrics={**r.metrics, **(chosen if r is reports[0] else {})})
         for r in reports
     ]
     return [r for _, told, _ in candidates.values() for r in told] + final
@@ -84,7 +84,8 @@ def own_model(site: Site) -> dict[str, Tensor] | None:
     folder = site.vault.folder.parent.parent / "local" / site.vault.folder.name
     if folder == site.vault.folder or not folder.exists():
         return None
-    found = Vault(folder).model("kept")
+    alone = Vault(folder, {**site.vault.lineage, "method": "local"})
+    found = alone.kept_model(site.config.rounds + 1)
     if found is None:
         return None
     shapes = {name: tensor.shape for name, tensor in found[0].items()}

@@ -15,8 +15,8 @@ from federated.learning.evaluation import recalibrate
 Vaulted = tuple[dict[str, Tensor], dict[str, Any], int]
 """Tensors and facts of a version in the vault, and its round; empty ones of round 0 if none."""
 
-LASTING = ("joined",)
-"""Facts that go from version to version: the round a newcomer joined in."""
+LASTING = ("joined", "kept")
+"""Facts that go from version to version: the round a newcomer joined in, and the kept model."""
 
 
 def arrive(site: Site, order: Order, sent: Mapping[str, Tensor], *, before: int) -> Vaulted:
@@ -55,8 +55,7 @@ def settle(
     memory = filled_memory(site, order.round)
     if memory is not None:
         keep |= as_group(memory_state(site, memory), "memory")
-    if keep:
-        save(site, order, keep, facts)
+    save(site, order, keep, facts)
     return keep
 
 
@@ -91,8 +90,7 @@ def save(
         **facts: Further facts.
     """
     lasting = {name: before[name] for name in LASTING if name in before}
-    told = {"round": order.round, **facts, **lasting}
-    site.vault.save(order.round, tensors, told, keep_all=order.keep_all)
+    site.vault.save(order.round, tensors, {**facts, **lasting}, keep_all=order.keep_all)
 
 
 def warmed_up(contrast: Contrast, facts: Mapping[str, Any]) -> bool:

@@ -1,9 +1,13 @@
 """What a hospital measures of a model on its own images, and which model it keeps."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from clients.site import Site
+from clients.vault import kept_name
 from federated.exchange.wire import Order, Report
 from federated.learning.evaluation import predict
 from federated.learning.metrics import classification_metrics
@@ -39,23 +43,38 @@ def validation_score(reports: list[Report]) -> float | None:
 
 
 def keep_if_better(
-    site: Site, order: Order, reports: list[Report], predictions: Predictions
-) -> None:
-    """Keep the resident model in the vault if it is the first or better on validation.
+    site: Site,
+    order: Order,
+    kept: Mapping[str, Any] | None,
+    reports: list[Report],
+    predictions: Predictions,
+) -> Mapping[str, Any]:
+    """Write the resident model to the vault if it is the first or better on validation.
 
     Without validation images nothing speaks for an earlier round, and the latest is kept. A score
     on images of a scanner that has been replaced since is none to compare with.
+
+    Args:
+        site: The hospital.
+        order: Names the round.
+        kept: Round and score of the model kept so far; None: there is none.
+        reports: Of the resident model.
+        predictions: Of the resident model.
+
+    Returns:
+        Round and score of the model kept from now on; it counts once the vault's version says so.
     """
-    kept = site.vault.model("kept", order.void)
     score = validation_score(reports)
     scanner = {"new_scanner": True} if order.week >= site.hospital.new_scanner else {}
-    comparable = kept is not None and kept[1].keys() >= scanner.keys()
-    if kept is not None and comparable and score is not None and score <= kept[1]["score"]:
-        return
+    comparable = kept is not None and kept.keys() >= scanner.keys()
+    if kept is not None and comparable and score is not None and score <= kept["score"]:
+        return kept
+    choice = {"round": order.round, "score": score, **scanner}
     state = {name: tensor.cpu() for name, tensor in site.model.state_dict().items()}
-    facts = {"round": order.round, "score": score, "reports": as_json(reports), **scanner}
-    site.vault.keep_model("kept", state, facts, keep_all=order.keep_all)
-    site.vault.write_predictions("predictions-kept", predictions_csv(site, predictions))
+    facts = {**choice, "reports": as_json(reports)}
+    table = predictions_csv(site, predictions)
+    site.vault.write_model(kept_name(order.round), state, facts, table)
+    return choice
 
 
 def as_json(reports: list[Report]) -> list[dict[str, object]]:

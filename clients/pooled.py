@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from clients.fitting import training_metrics
+from clients.joining import save
 from clients.site import Site, private_state
 from federated.exchange.sharing import (
     WEIGHTS,
@@ -87,7 +88,8 @@ def train(
 ) -> tuple[Release, list[Report]]:
     """Train one round on all hospitals at once; every site's batch norm goes to its own vault."""
     first, config = sites[0], sites[0].config
-    vaulted = [site.vault.load(before=order.round)[0] for site in sites]
+    versions = [site.vault.load(before=order.round) for site in sites]
+    vaulted = [tensors for tensors, _, _ in versions]
     model = network_of_sites(sites, sent, vaulted)
     lr = learning_rate(config.train, order.round, config.rounds)
     optimizer = make_optimizer(list(model.parameters()), config.train, lr)
@@ -107,12 +109,11 @@ def train(
             clip_norm=config.train.clip_norm,
             compute=first.compute,
         )
-    for net, site in zip(model.nets, sites, strict=True):
+    for net, site, (_, facts, _) in zip(model.nets, sites, versions, strict=True):
         keep = as_group(private_part(net.state_dict(), site.boundary), "private")
         if site is first and config.train.optimizer_state == "keep":
             keep |= as_group(optimizer_tensors(optimizer), "optimizer")
-        if keep:
-            site.vault.save(order.round, keep, {"round": order.round})
+        save(site, order, keep, facts)
     metrics = training_metrics(trained, None, order.round)
     reports = [
         Report(s.name, "train", "current", len(s.data.train), {**metrics, "images_seen": count})

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from clients.vault import Vault
+from clients.vault import Vault, private_folder
 from federated.config.rollout import Calendar
 from federated.config.schema import Config, Data, Model
 from federated.data import load_site, site_names
@@ -109,9 +109,10 @@ def _resident(model: Model, image_size: int, seed: int) -> tuple[nn.Module, dict
     return network.to(memory_format=torch.channels_last), initial  # type: ignore[call-overload]
 
 
-def vault_folder(root: Path, site: str, method: str, seed: int) -> Path:
+def open_vault(root: Path, site: str, method: str, seed: int) -> Vault:
     """Return where a site keeps what is private under one method and seed."""
-    return root / site / method / f"seed-{seed}"
+    folder = private_folder(root, site, method, f"seed-{seed}")
+    return Vault(folder, {"site": site, "method": method, "seed": seed})
 
 
 cached_site = lru_cache(maxsize=64)(load_site)

@@ -5,16 +5,22 @@ restarts; a site's batch norm and memory must outlive both.
 
     VAULT/
       round-000007.safetensors   private tensors as they were when round 7 ended
-      round-000007.json          their SHA-256 and facts; written last, it makes the version count
-      kept.safetensors, .json    the round's model that the site's own validation images prefer
-      kept-000007.safetensors    the same of an earlier round, where rounds may become void
+      round-000007.json          facts, among them which model is kept, and a SHA-256 over both;
+                                 written last, it makes the version count
+      kept-000005.safetensors    the model that the site's own validation images prefer, of round 5
+      kept-000005.json, .csv     its facts, and its probabilities per image; they never leave
       final.safetensors, .json   what the site uses in the end, personalised or not
-      predictions-kept.csv       probabilities per image; they never leave the site
+      predictions-final.csv      its probabilities per image
+
+A version names the model that was kept when its round ended, so that a repeated round repeats the
+choice too. Every file knows whose it is: run, site, method and seed.
 """
 
+import os
 import re
+import stat
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,8 +30,11 @@ from torch import Tensor
 from federated.storage import (
     PRIVATE_FILE,
     PRIVATE_FOLDER,
+    DamagedFileError,
+    read_facts,
     read_tensors,
     remove_tensors,
+    sweep,
     write_bytes,
     write_tensors,
 )
@@ -34,21 +43,39 @@ VERSIONS_KEPT = 2
 """The state a round starts from must outlive the round, so that the round can be repeated."""
 
 _VERSION = re.compile(r"round-(\d{6})\.json")
+_KEPT = re.compile(r"kept-(\d{6})\.json")
 
 
-def make_private_folder(folder: Path) -> None:
-    """Create ``folder`` and the missing ones above it, each with mode 0700."""
-    # mkdir(parents=True) would leave the folders above with the default mode.
-    for level in (*reversed(folder.parents), folder):
-        level.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+class VaultError(Exception):
+    """The vault does not hold what the federation went on from: nothing may be trained on it."""
+
+
+def private_folder(root: Path, *names: str) -> Path:
+    """Return the folder ``root/NAME/NAME...``, made where it is missing, closed to others.
+
+    Raises:
+        VaultError: one of them is a link or no folder, or belongs to somebody else.
+    """
+    root.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    folder = root
+    for name in ("", *names):
+        folder = folder / name
+        folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise VaultError(f"{folder} is a link and no folder; a vault must be a folder itself")
+        if found.st_uid != os.geteuid():
+            raise VaultError(f"{folder} belongs to another user; a vault must be the site's own")
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            folder.chmod(PRIVATE_FOLDER)
+    return folder
 
 
 def log_failure(folder: Path, doing: str) -> None:
     """Append the exception being handled, with its traceback, to the log in a site's folder."""
-    make_private_folder(folder)
     log = folder / "site.log"
-    log.touch(PRIVATE_FILE)
-    with log.open("a", encoding="utf-8") as file:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, PRIVATE_FILE)
+    with os.fdopen(descriptor, "a", encoding="utf-8") as file:
         file.write(f"{datetime.now(UTC).isoformat()} {doing}\n{traceback.format_exc()}\n")
 
 
@@ -62,26 +89,44 @@ def is_void(round: int, void: str) -> bool:
 
 
 class Vault:
-    """Private state of one site under one method and seed."""
+    """Private state of one site under one method and seed.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: As ``private_folder`` made it.
+        lineage: Whose it is: run, site, method and seed.
+    """
+
+    def __init__(self, folder: Path, lineage: Mapping[str, Any]) -> None:
         self.folder = folder
-        make_private_folder(folder)
+        self.lineage = dict(lineage)
 
-    def load(self, before: int, void: str = "") -> tuple[dict[str, Tensor], dict[str, Any], int]:
+    def load(
+        self, before: int, void: str = "", *, after: int | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Any], int]:
         """Return the newest tensors and facts of a round earlier than ``before``, and that round.
 
-        A site that has none, because it is new or missed every round, gets empty ones of round 0.
+        A site that never took part gets empty ones of round 0.
 
         Args:
             before: The round after the last whose state may be read.
             void: Rounds whose state is passed over, as in an order.
+            after: The round that the state must be of, 0 if there must be none; None: any.
+
+        Raises:
+            VaultError: the state is missing, damaged, of another round or of another run.
         """
+        self._sweep()
         rounds = [r for r in self._rounds() if r < before and not is_void(r, void)]
+        newest = max(rounds, default=0)
+        if after is not None and newest != after:
+            raise VaultError(
+                f"{self.folder} ends with round {newest}, and the federation went on from round "
+                f"{after}: it was deleted, or an older copy was put in its place"
+            )
         if not rounds:
             return {}, {}, 0
-        tensors, facts = read_tensors(self._path(max(rounds)))
-        return tensors, facts, max(rounds)
+        tensors, facts = self._read(self._path(newest))
+        return tensors, facts, newest
 
     def save(
         self,
@@ -91,54 +136,97 @@ class Vault:
         *,
         keep_all: bool = False,
     ) -> None:
-        """Write the state as it is when ``round`` ends, and forget versions no one can need.
+        """Write the state as it is when ``round`` ends, and forget what no one can need.
 
-        With ``keep_all`` none is forgotten: later rounds may be declared void.
+        With ``keep_all`` nothing is forgotten: later rounds may be declared void.
         """
-        write_tensors(self._path(round), tensors, facts)
+        write_tensors(self._path(round), tensors, {**facts, "round": round, **self.lineage})
         if keep_all:
             return
         for old in [r for r in self._rounds() if r <= round][:-VERSIONS_KEPT]:
             remove_tensors(self._path(old))
+        self._forget_models()
 
-    def keep_model(
-        self,
-        name: str,
-        tensors: Mapping[str, Tensor],
-        facts: Mapping[str, Any],
-        *,
-        keep_all: bool = False,
+    def write_model(
+        self, name: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], table: str
     ) -> None:
-        """Write a whole model, batch norm included, under ``name``.
+        """Write a whole model, batch norm included, and the CSV of its predictions.
 
-        With ``keep_all`` it is written once more under its round, for when later ones are void.
+        Args:
+            name: ``kept-000005``, or ``final``.
+            tensors: Its state.
+            facts: JSON values.
+            table: Probabilities per image; they never leave the site.
         """
-        write_tensors(self.folder / f"{name}.safetensors", tensors, facts)
-        if keep_all:
-            write_tensors(self.folder / f"{name}-{facts['round']:06d}.safetensors", tensors, facts)
+        write_bytes(self._table(name), table.encode())
+        path = self.folder / f"{name}.safetensors"
+        write_tensors(path, tensors, {**facts, **self.lineage})
 
-    def model(self, name: str, void: str = "") -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return a whole model's state and facts, or None if there is none of that name.
+    def kept_model(
+        self, before: int, void: str = ""
+    ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return state and facts of the model kept by the newest version, None if there is none.
 
-        If it is of a round in ``void``, the newest that is not.
+        Args:
+            before: As for ``load``.
+            void: As for ``load``.
+
+        Raises:
+            VaultError: it is damaged or of another run.
         """
-        named = [self.folder / f"{name}.json"]
-        if void:
-            named += sorted(self.folder.glob(f"{name}-[0-9]*.json"), reverse=True)
-        for path in named:
-            if path.exists():
-                state, facts = read_tensors(path.with_suffix(".safetensors"))
-                if not is_void(facts.get("round", 0), void):
-                    return state, facts
-        return None
+        _, facts, _ = self.load(before, void)
+        if "kept" not in facts:
+            return None
+        path = self.folder / f"{kept_name(facts['kept']['round'])}.safetensors"
+        return self._read(path)
 
-    def write_predictions(self, name: str, table: str) -> None:
-        """Write a CSV of predictions; it never leaves the site."""
-        write_bytes(self.folder / f"{name}.csv", table.encode())
+    def _read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        try:
+            tensors, facts = read_tensors(path)
+        except (DamagedFileError, FileNotFoundError) as error:
+            raise VaultError(str(error)) from error
+        for name, value in self.lineage.items():
+            if facts.get(name) != value:
+                raise VaultError(
+                    f"{path} is of {name} {facts.get(name)!r} and not of {value!r}: a vault goes "
+                    "on only with what it was made for"
+                )
+        return tensors, facts
+
+    def _forget_models(self) -> None:
+        """Remove kept models that no version names any more."""
+        kept = {int(name[1]) for name in self._matches(_KEPT)}
+        if len(kept) > 1:
+            named = {self._kept_round(r) for r in self._rounds()}
+            for round in kept - named:
+                remove_tensors(self.folder / f"{kept_name(round)}.safetensors")
+                self._table(kept_name(round)).unlink(missing_ok=True)
+
+    def _kept_round(self, round: int) -> int:
+        try:
+            facts, _ = read_facts(self._path(round))
+        except (DamagedFileError, FileNotFoundError):
+            return 0
+        return int(facts.get("kept", {}).get("round", 0))
+
+    def _sweep(self) -> None:
+        if any(path.name.startswith(".") for path in self.folder.iterdir()):
+            sweep(self.folder)
+
+    def _table(self, name: str) -> Path:
+        return self.folder / ("predictions-final.csv" if name == "final" else f"{name}.csv")
 
     def _path(self, round: int) -> Path:
         return self.folder / f"round-{round:06d}.safetensors"
 
     def _rounds(self) -> list[int]:
-        names = (_VERSION.fullmatch(path.name) for path in self.folder.iterdir())
-        return sorted(int(name[1]) for name in names if name)
+        return sorted(int(name[1]) for name in self._matches(_VERSION))
+
+    def _matches(self, pattern: re.Pattern[str]) -> Iterable[re.Match[str]]:
+        names = (pattern.fullmatch(path.name) for path in self.folder.iterdir())
+        return [name for name in names if name]
+
+
+def kept_name(round: int) -> str:
+    """Return the name of the model kept in a round."""
+    return f"kept-{round:06d}"

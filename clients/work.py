@@ -32,8 +32,7 @@ def train(site: Site, order: Order, sent: Mapping[str, Tensor]) -> tuple[Release
     if site.can_train:
         fitted = fit(site, order, sent, vaulted, facts, rules_of(site.config))
         report, extra = fitted.report, fitted.outcome.released
-        if fitted.keep:
-            save(site, order, fitted.keep, facts)
+        save(site, order, fitted.keep, facts)
     else:
         report, extra = idle(site), unchanged(site)
     released = release(site.model.state_dict(), site.boundary, extra)
@@ -58,9 +57,7 @@ def train_frozen(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[R
         return [idle(site)]
     with shared_held_fast(site):
         fitted = fit(site, order, sent, vaulted, facts, Rules())
-    keep = fitted.keep | as_group(group(vaulted, "method"), "method")
-    if keep:
-        save(site, order, keep, facts)
+    save(site, order, fitted.keep | as_group(group(vaulted, "method"), "method"), facts)
     return [fitted.report]
 
 
@@ -81,21 +78,22 @@ def idle(site: Site) -> Report:
 def evaluate(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[Report]:
     """Evaluate the server's weights with the site's own batch norm, recalibrated if so configured.
 
-    Or the site's personal model, if the method gives it one.
-
-    The model of the round is kept if the site's validation images prefer it to earlier ones.
+    Or the site's personal model, if the method gives it one. The model of the round is kept if the
+    site's validation images prefer it to earlier ones.
     """
     site = site.at(order.week)
     vaulted, facts, round = arrive(site, order, sent, before=order.round + 1)
-    personal = group(vaulted, "method/personal") if rules_of(site.config).personal else {}
-    if personal:
+    keep = vaulted
+    if rules_of(site.config).personal and (personal := group(vaulted, "method/personal")):
         site.model.load_state_dict(personal)
     elif site.config.bn.recalibrate and site.can_train:
         re_estimate(site, order.round)
-        keep = as_group(private_part(site.model.state_dict(), site.boundary), "private")
-        save(site, order, {**vaulted, **keep}, facts, **{"from": round})
+        private = private_part(site.model.state_dict(), site.boundary)
+        keep = {**vaulted, **as_group(private, "private")}
     reports, predictions = measure(site, "current")
-    keep_if_better(site, order, reports, predictions)
+    kept = keep_if_better(site, order, facts.get("kept"), reports, predictions)
+    if keep is not vaulted or kept != facts.get("kept"):
+        save(site, order, keep, {**facts, "kept": kept}, **{"from": round})
     return reports
 
 

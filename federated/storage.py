@@ -27,11 +27,16 @@ def write_bytes(path: Path, content: bytes) -> None:
     Temporary file, fsync, rename, fsync of the folder; mode 0600.
     """
     _replace(path, content)
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and removals in a folder last."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -50,7 +55,9 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write tensors to ``path``, then ``facts`` and their SHA-256 to a JSON beside it: the commit.
+    """Write tensors to ``path``, and facts and a SHA-256 over both to the JSON beside it.
+
+    The JSON is written last: it commits.
 
     Args:
         path: Ends in ``.safetensors``; the JSON has the same name and ends in ``.json``.
@@ -61,10 +68,18 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     content = save(
         {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     )
+    finish_move(path)  # or what the present JSON speaks of would be overwritten before its time
     _replace(_next(path), content)  # the folder is synced once, with the JSON
-    manifest = {"sha256": hashlib.sha256(content).hexdigest(), "facts": dict(facts)}
+    manifest = {"sha256": _digest(content, facts), "facts": dict(facts)}
     write_bytes(path.with_suffix(".json"), json.dumps(manifest, indent=1).encode())
     _next(path).replace(path)
+
+
+def _digest(content: bytes, facts: Mapping[str, Any]) -> str:
+    """Return SHA-256 over a file of tensors and its facts."""
+    digest = hashlib.sha256(content)
+    digest.update(json.dumps(dict(facts), sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def _next(path: Path) -> Path:
@@ -80,15 +95,45 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return tensors and facts written by ``write_tensors``.
 
     Raises:
-        DamagedFileError: the content is not what was written, a flipped bit included.
-        FileNotFoundError: there is no such file.
+        DamagedFileError: the content is not what was written, a flipped bit or a cut JSON included.
+        FileNotFoundError: there is no such JSON.
     """
-    manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    facts, digest = read_facts(path)
     for candidate in (path, _next(path)):
         content = candidate.read_bytes() if candidate.exists() else b""
-        if hashlib.sha256(content).hexdigest() == manifest["sha256"]:
-            return load(content), manifest["facts"]
+        if _digest(content, facts) == digest:
+            return load(content), facts
     raise DamagedFileError(f"{path} is damaged: its SHA-256 is not the recorded one")
+
+
+def read_facts(path: Path) -> tuple[dict[str, Any], str]:
+    """Return the facts beside a file of tensors, and the SHA-256 over both, not compared.
+
+    Raises:
+        DamagedFileError: the JSON is none, or not as it was written.
+        FileNotFoundError: there is none.
+    """
+    manifest = path.with_suffix(".json")
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        return dict(content["facts"]), str(content["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedFileError(f"{manifest} is damaged: {type(error).__name__}") from error
+
+
+def finish_move(path: Path) -> None:
+    """Put tensors in place that a crash left waiting after their commit; drop what came to none."""
+    if not _next(path).exists():
+        return
+    try:
+        facts, digest = read_facts(path)
+        committed = _digest(_next(path).read_bytes(), facts) == digest
+    except (DamagedFileError, FileNotFoundError):
+        committed = False
+    if committed:
+        _next(path).replace(path)
+    else:
+        _next(path).unlink()
 
 
 def remove_tensors(path: Path) -> None:
@@ -96,3 +141,18 @@ def remove_tensors(path: Path) -> None:
     path.with_suffix(".json").unlink(missing_ok=True)
     path.unlink(missing_ok=True)
     _next(path).unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a crash left behind in a folder: half-written files and tensors without a JSON.
+
+    Tensors that were committed and not yet in place are put there.
+    """
+    for path in list(folder.iterdir()):
+        if path.name.startswith(".") and path.name.endswith(".tmp"):
+            path.unlink(missing_ok=True)
+        elif path.name.startswith(".") and path.name.endswith(".next"):
+            finish_move(path.with_name(path.name[1 : -len(".next")]))
+    for path in list(folder.glob("*.safetensors")):
+        if not path.with_suffix(".json").exists():
+            path.unlink(missing_ok=True)

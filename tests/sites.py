@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from clients.site import Site, open_site
-from clients.vault import Vault
+from clients.vault import Vault, private_folder
 from federated.config.study import parse
 from federated.exchange.sharing import release
 from federated.exchange.wire import Order
@@ -37,7 +37,7 @@ def opener(tiny: Callable[..., dict[str, str]], folder: Path) -> OpenTiny:
         """``of`` is the hospital's calendar, ``vault`` names one other than the usual."""
         table = {f"rollout.hospital.{site}.{key}": str(v) for key, v in (of or {}).items()}
         study = parse({**tiny(methods=method, rounds=9, **overrides), **table})
-        own = Vault(folder / "vaults" / (vault or f"{site}-{method}"))
+        own = Vault(private_folder(folder / "vaults", vault or f"{site}-{method}"), {})
         return open_site(study.by_method[method], site, seed=0, vault=own)
 
     return open_it

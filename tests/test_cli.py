@@ -95,7 +95,7 @@ def test_run_leaves_a_whole_folder_and_resume_and_report_work(
         "summary.html",
         "plots/convergence.png",
         "consilium/seed-0/shared.safetensors",
-        "sites/phantom-1/consilium/seed-0/predictions-kept.csv",
+        "sites/phantom-1/consilium/seed-0/predictions-final.csv",
     ):
         assert (folder / name).stat().st_size > 0, name
     environment = json.loads((folder / "environment.json").read_text())

@@ -85,13 +85,15 @@ def full_rows(
 def site_folder(run: Run, site: str, method: str, seed: int = 0) -> Path:
     folder = run.folder / "sites" / site / method / f"seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
+    facts = {"kept": {"round": 1, "score": 0.5}}
+    (folder / "round-000001.json").write_text(json.dumps({"sha256": "", "facts": facts}))
     return folder
 
 
 def write_predictions(folder: Path, scores: Sequence[float], labels: Sequence[int]) -> None:
     lines = ["split,image,label,probability", 'val,"a",1,0.0', 'val,"b",0,1.0']
     lines += [f'test,"{i}",{y},{s!r}' for i, (s, y) in enumerate(zip(scores, labels, strict=True))]
-    (folder / "predictions-kept.csv").write_text("\n".join(lines) + "\n")
+    (folder / "kept-000001.csv").write_text("\n".join(lines) + "\n")
 
 
 def write_norms(folder: Path, **layers: tuple[list[float], list[float]]) -> None:
@@ -100,7 +102,7 @@ def write_norms(folder: Path, **layers: tuple[list[float], list[float]]) -> None
     for name, (means, variances) in layers.items():
         state[f"{name}.running_mean"] = torch.tensor(means)
         state[f"{name}.running_var"] = torch.tensor(variances)
-    write_tensors(folder / "kept.safetensors", state, {"round": 1})
+    write_tensors(folder / "kept-000001.safetensors", state, {"round": 1})
 
 
 def panel(figure: Figure, title: str) -> Axes:

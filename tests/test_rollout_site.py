@@ -12,7 +12,7 @@ from sites import ORDER, OpenTiny, arrived, copied, opener, same
 
 from clients import finish, work
 from clients.measuring import keep_if_better
-from clients.vault import VERSIONS_KEPT, Vault, is_void
+from clients.vault import VERSIONS_KEPT, Vault, is_void, kept_name
 from federated.data.dealing.growing import first_images
 from federated.data.dealing.replaced import replaced_scanner, through_new_scanner
 from federated.exchange.sharing import group
@@ -154,10 +154,13 @@ def test_a_score_of_the_old_scanner_is_not_compared_with_one_of_the_new(open_tin
 
     def score(round: int, week: float, auc: float) -> int:
         report = Report("phantom-1", "val", "current", 1, {"auc": auc, "loss": 1.0})
-        keep_if_better(site, replace(ORDER, round=round, week=week), [report], {})
-        kept = site.vault.model("kept")
-        assert kept is not None
-        return kept[1]["round"]
+        order = replace(ORDER, round=round, week=week)
+        facts = site.vault.load(before=round)[1]
+        kept = keep_if_better(site, order, facts.get("kept"), [report], {})
+        site.vault.save(round, {}, {"kept": kept})
+        found = site.vault.kept_model(round + 1)
+        assert found is not None and found[1]["round"] == kept["round"]
+        return int(kept["round"])
 
     assert [score(1, 0, 0.9), score(2, 1, 0.8)] == [1, 1]
     assert [score(4, 4, 0.6), score(5, 5, 0.5), score(6, 6, 0.7)] == [4, 4, 6]
@@ -203,7 +206,7 @@ def test_void_by_hand() -> None:
 
 @pytest.mark.parametrize("keep_all", [False, True])
 def test_only_keep_all_lets_the_vault_go_back_far(tmp_path: Path, keep_all: bool) -> None:
-    vault = Vault(tmp_path)
+    vault = Vault(tmp_path, {})
     for round in range(1, 7):
         vault.save(round, {"x": torch.tensor(round)}, {}, keep_all=keep_all)
     assert len(list(tmp_path.glob("round-*.safetensors"))) == (6 if keep_all else VERSIONS_KEPT)
@@ -213,10 +216,11 @@ def test_only_keep_all_lets_the_vault_go_back_far(tmp_path: Path, keep_all: bool
 
 
 def test_a_kept_model_of_a_void_round_counts_as_none(tmp_path: Path) -> None:
-    vault = Vault(tmp_path)
-    vault.keep_model("kept", {"x": torch.tensor(1)}, {"round": 4, "score": 0.9})
-    assert vault.model("kept", "1-3,5") is not None
-    assert vault.model("kept", "3-4") is None
+    vault = Vault(tmp_path, {})
+    vault.write_model(kept_name(4), {"x": torch.tensor(1)}, {"round": 4}, "")
+    vault.save(4, {}, {"kept": {"round": 4, "score": 0.9}}, keep_all=True)
+    assert vault.kept_model(5, "1-3,5") is not None
+    assert vault.kept_model(5, "3-4") is None
 
 
 def test_after_a_void_the_site_goes_on_as_if_those_rounds_had_not_been(open_tiny) -> None:

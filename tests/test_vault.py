@@ -1,4 +1,4 @@
-"""Private state on disk: closed to others, whole or absent, damaged never read."""
+"""Private state on disk: closed to others, whole or absent, damaged or foreign never read."""
 
 import os
 import stat
@@ -7,8 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from clients.vault import VERSIONS_KEPT, Vault, log_failure
+from clients.vault import (
+    VERSIONS_KEPT,
+    Vault,
+    VaultError,
+    kept_name,
+    log_failure,
+    private_folder,
+)
 from federated.storage import DamagedFileError, read_tensors, write_bytes, write_tensors
+
+WHOSE = {"site": "a", "method": "fedbn", "seed": 0}
 
 
 def mode(path: Path) -> int:
@@ -16,10 +25,9 @@ def mode(path: Path) -> int:
 
 
 def test_folders_are_0700_and_files_0600(tmp_path: Path) -> None:
-    vault = Vault(tmp_path / "sites" / "a" / "fedbn")
+    vault = Vault(private_folder(tmp_path / "sites", "a", "fedbn"), WHOSE)
     vault.save(1, {"private/x": torch.ones(2)}, {})
-    vault.keep_model("kept", {"x": torch.ones(2)}, {})
-    vault.write_predictions("predictions", "a,b\n")
+    vault.write_model(kept_name(1), {"x": torch.ones(2)}, {}, "a,b\n")
     log_failure(vault.folder, "train")
     for folder in ("sites", "sites/a", "sites/a/fedbn"):
         assert mode(tmp_path / folder) == 0o700
@@ -29,17 +37,17 @@ def test_folders_are_0700_and_files_0600(tmp_path: Path) -> None:
 
 
 def test_state_comes_back_exactly(tmp_path: Path) -> None:
-    vault = Vault(tmp_path)
+    vault = Vault(tmp_path, WHOSE)
     tensors = {"f": torch.randn(3, 2), "i": torch.tensor(7), "e": torch.empty(0, 4)}
     vault.save(3, tensors, {"note": "a"})
     found, facts, round = vault.load(before=4)
-    assert (facts, round) == ({"note": "a"}, 3)
+    assert (facts, round) == ({"note": "a", "round": 3, **WHOSE}, 3)
     for name, tensor in tensors.items():
         assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor)
 
 
 def test_the_state_before_a_round_survives_the_round(tmp_path: Path) -> None:
-    vault = Vault(tmp_path)
+    vault = Vault(tmp_path, WHOSE)
     for round in (1, 2, 3, 4):
         vault.save(round, {"x": torch.tensor(round)}, {})
     assert vault.load(before=5)[0]["x"] == 4
@@ -48,33 +56,128 @@ def test_the_state_before_a_round_survives_the_round(tmp_path: Path) -> None:
 
 
 def test_a_new_site_starts_empty(tmp_path: Path) -> None:
-    assert Vault(tmp_path).load(before=1) == ({}, {}, 0)
-    assert Vault(tmp_path).model("kept") is None
+    assert Vault(tmp_path, WHOSE).load(before=1) == ({}, {}, 0)
+    assert Vault(tmp_path, WHOSE).kept_model(9) is None
 
 
 def test_a_repeated_round_leaves_the_same_state(tmp_path: Path) -> None:
-    vault = Vault(tmp_path)
+    vault = Vault(tmp_path, WHOSE)
     for round in (1, 2, 3):
         vault.save(round, {"x": torch.tensor(round)}, {})
     vault.save(3, {"x": torch.tensor(3)}, {})
     assert vault.load(before=3)[0]["x"] == 2
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
-def test_damage_is_found(tmp_path: Path, damage: str) -> None:
-    path = tmp_path / "a.safetensors"
-    write_tensors(path, {"x": torch.randn(100)}, {})
+def spoil(path: Path, how: str) -> None:
+    """Damage a file as disks and people do."""
     content = bytearray(path.read_bytes())
-    content[-5] ^= 1
-    cut = {"flip": bytes(content), "cut": path.read_bytes()[:-9], "empty": b""}
-    path.write_bytes(cut[damage])
-    with pytest.raises(DamagedFileError, match="SHA-256"):
+    if how == "flip":
+        content[len(content) // 2] ^= 1
+    elif how == "cut":
+        content = content[:-9]
+    elif how == "empty":
+        content = bytearray()
+    elif how == "NULs":
+        content = bytearray(len(content))
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("half", ["safetensors", "json"])
+@pytest.mark.parametrize("how", ["flip", "cut", "empty", "NULs"])
+def test_damage_is_found(tmp_path: Path, how: str, half: str) -> None:
+    path = tmp_path / "a.safetensors"
+    write_tensors(path, {"x": torch.randn(100)}, {"round": 3, "note": "of some length"})
+    spoil(path.with_suffix(f".{half}"), how)
+    with pytest.raises(DamagedFileError, match="damaged"):
         read_tensors(path)
+    vault = Vault(tmp_path, WHOSE)
+    vault.save(4, {"x": torch.randn(100)}, {})
+    spoil(tmp_path / f"round-000004.{half}", how)
+    with pytest.raises(VaultError, match="damaged"):
+        vault.load(before=5)
+
+
+def test_facts_are_under_the_digest_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    write_tensors(path, {"x": torch.ones(2)}, {"score": 0.7})
+    manifest = path.with_suffix(".json")
+    manifest.write_text(manifest.read_text().replace("0.7", "0.9"))
+    with pytest.raises(DamagedFileError):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("part", WHOSE)
+def test_a_vault_of_another_is_refused_by_name(tmp_path: Path, part: str) -> None:
+    Vault(tmp_path, WHOSE).save(1, {"x": torch.ones(2)}, {})
+    with pytest.raises(VaultError, match=f"is of {part} "):
+        Vault(tmp_path, {**WHOSE, part: "other"}).load(before=2)
+
+
+def test_never_begun_gone_and_old_differ(tmp_path: Path) -> None:
+    vault = Vault(tmp_path, WHOSE)
+    assert vault.load(before=1, after=0) == ({}, {}, 0)
+    with pytest.raises(VaultError, match="ends with round 0, and the federation went on from"):
+        vault.load(before=4, after=3)
+    for round in (1, 2):
+        vault.save(round, {"x": torch.tensor(round)}, {})
+    with pytest.raises(VaultError, match=r"ends with round 2, and .* from round 3"):
+        vault.load(before=4, after=3)
+    assert vault.load(before=3, after=2)[2] == 2
+
+
+def test_links_are_not_followed_and_open_folders_are_closed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    root = private_folder(tmp_path / "sites")
+    (root / "a").symlink_to(elsewhere)
+    with pytest.raises(VaultError, match="is a link"):
+        private_folder(root, "a", "fedbn")
+    assert not list(elsewhere.iterdir())
+    (root / "b").mkdir()
+    (root / "b").chmod(0o755)
+    private_folder(root, "b", "fedbn")
+    assert mode(root / "b") == 0o700
+    (root / "b" / "site.log").symlink_to(elsewhere / "log")
+    with pytest.raises(OSError):
+        log_failure(root / "b", "train")
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_repeated_round_repeats_its_choice(tmp_path: Path) -> None:
+    """The kept model is a fact of the version: round 2's is not seen by a repetition of round 2."""
+    vault = Vault(tmp_path, WHOSE)
+    for round, score in ((1, 0.6), (2, 0.9)):
+        vault.write_model(kept_name(round), {"x": torch.tensor(round)}, {"round": round}, "")
+        vault.save(round, {}, {"kept": {"round": round, "score": score}})
+    assert vault.load(before=2)[1]["kept"] == {"round": 1, "score": 0.6}
+    before, now = vault.kept_model(2), vault.kept_model(3)
+    assert before is not None and int(before[0]["x"]) == 1
+    assert now is not None and int(now[0]["x"]) == 2
+    for round in (3, 4):
+        vault.save(round, {}, {"kept": {"round": 2, "score": 0.9}})
+    assert sorted(path.name for path in tmp_path.glob("kept-*")) == [
+        "kept-000002.csv",
+        "kept-000002.json",
+        "kept-000002.safetensors",
+    ]
+
+
+def test_litter_of_a_crash_is_swept(tmp_path: Path) -> None:
+    vault = Vault(tmp_path, WHOSE)
+    vault.save(1, {"x": torch.tensor(1)}, {})
+    for name in (".round-000002.json.77.tmp", ".round-000002.safetensors.next"):
+        (tmp_path / name).write_bytes(b"private")
+    (tmp_path / "kept-000002.safetensors").write_bytes(b"private")
+    assert vault.load(before=2)[2] == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "round-000001.json",
+        "round-000001.safetensors",
+    ]
 
 
 def test_tensors_without_their_manifest_do_not_count(tmp_path: Path) -> None:
     """The JSON is written last: a crash between the two leaves the version before."""
-    vault = Vault(tmp_path)
+    vault = Vault(tmp_path, WHOSE)
     vault.save(1, {"x": torch.tensor(1)}, {})
     vault.save(2, {"x": torch.tensor(2)}, {})
     (tmp_path / "round-000002.json").unlink()
@@ -107,8 +210,8 @@ def test_a_crash_at_any_step_of_an_overwrite_leaves_the_old_or_the_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """Two files are synced and renamed, their folder synced, and the tensors moved into place."""
-    vault = Vault(tmp_path)
-    vault.keep_model("kept", {"x": torch.tensor(1)}, {"round": 1})
+    path = tmp_path / "a.safetensors"
+    write_tensors(path, {"x": torch.tensor(1)}, {"round": 1})
     count = [0]
 
     def counted(real):
@@ -120,14 +223,20 @@ def test_a_crash_at_any_step_of_an_overwrite_leaves_the_old_or_the_new(
 
         return call
 
-    monkeypatch.setattr("os.fsync", counted(os.fsync))
-    monkeypatch.setattr(Path, "replace", counted(Path.replace))
-    with pytest.raises(KeyboardInterrupt):
-        vault.keep_model("kept", {"x": torch.tensor(2)}, {"round": 2})
-    monkeypatch.undo()
-    found = vault.model("kept")
-    assert found is not None
-    assert int(found[0]["x"]) == found[1]["round"] == (1 if step <= 4 else 2)
-    vault.keep_model("kept", {"x": torch.tensor(3)}, {"round": 3})
-    again = vault.model("kept")
-    assert again is not None and int(again[0]["x"]) == 3
+    def overwrite(number: int) -> None:
+        monkeypatch.setattr("os.fsync", counted(os.fsync))
+        monkeypatch.setattr(Path, "replace", counted(Path.replace))
+        with pytest.raises(KeyboardInterrupt):
+            write_tensors(path, {"x": torch.tensor(number)}, {"round": number})
+        monkeypatch.undo()
+
+    overwrite(2)
+    tensors, facts = read_tensors(path)
+    assert int(tensors["x"]) == facts["round"] == (1 if step <= 4 else 2)
+    # A second crash at the same place must not take the only copy with it.
+    before, count[0] = facts["round"], 0
+    overwrite(3)
+    tensors, facts = read_tensors(path)
+    assert int(tensors["x"]) == facts["round"] in (before, 3)
+    write_tensors(path, {"x": torch.tensor(4)}, {"round": 4})
+    assert int(read_tensors(path)[0]["x"]) == 4

@@ -14,6 +14,7 @@ from federated.learning.network import network_of
 from federated.plots.numbers import NothingToDrawError
 from federated.plots.style import DOUBLE, legend_below, panels, short, site_looks, styled
 from federated.runs.reading import Run
+from federated.runs.vaults import kept_model
 from federated.storage import read_tensors
 
 QUANTITIES = {
@@ -42,8 +43,9 @@ def bn_distances(run: Run, method: str, seed: int) -> pd.DataFrame:
     Returns:
         Columns layer, site_a, site_b and those of ``QUANTITIES``.
     """
-    found = sorted((run.folder / "sites").glob(f"*/{method}/seed-{seed}/kept.safetensors"))
-    states = {path.parents[2].name: read_tensors(path)[0] for path in found}
+    vaults = sorted((run.folder / "sites").glob(f"*/{method}/seed-{seed}"))
+    kept = {vault.parents[1].name: kept_model(vault) for vault in vaults}
+    states = {site: read_tensors(path)[0] for site, path in kept.items() if path is not None}
     columns = ["layer", "site_a", "site_b", *QUANTITIES]
     if len(states) < 2:
         return pd.DataFrame(columns=columns)

@@ -18,6 +18,7 @@ from typing import Any
 from federated.config.study import Study, parse, read_toml
 from federated.errors import UserError
 from federated.lazy import pd
+from federated.runs.vaults import kept_model
 
 COLUMNS = (
     "method",
@@ -135,8 +136,11 @@ class Run:
         They lie on the site's side and are readable here only because a simulation's sites share
         one disk.
         """
-        folder = self.folder / "sites" / site / method / f"seed-{seed}"
-        return pd.read_csv(folder / f"predictions-{which}.csv")
+        vault = self.folder / "sites" / site / method / f"seed-{seed}"
+        path = vault / f"predictions-{which}.csv"
+        if which == "kept" and (model := kept_model(vault)) is not None:
+            path = model.with_suffix(".csv")
+        return pd.read_csv(path)
 
 
 def load(path: str | Path) -> Run:
