@@ -1,8 +1,7 @@
 """A round of training at a hospital: what the method's rule is given, and what is kept of it."""
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from clients.remembering import arrived_memory, memory_state
 from clients.site import Site
 from federated.exchange.sharing import as_group, group, private_part
 from federated.exchange.wire import Order, Report
-from federated.learning.batches import Images, round_batches
+from federated.learning.batches import Batch, Images, round_batches
 from federated.learning.memory import ContrastiveMemory
 from federated.learning.optimizers import (
     learning_rate,
@@ -29,51 +28,8 @@ from federated.learning.terms import (
     cross_entropy,
 )
 from federated.learning.training import Trained
-from federated.methods.seam import Outcome, Rules, SiteRound
+from federated.methods.seam import Outcome, SiteRound
 from federated.seeding import seed_for
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A trained round: what its rule made of it, what the vault keeps, and its report."""
-
-    outcome: Outcome
-    keep: dict[str, Tensor]
-    report: Report
-
-
-def fit(
-    site: Site,
-    order: Order,
-    sent: Mapping[str, Tensor],
-    vaulted: Mapping[str, Tensor],
-    facts: Mapping[str, Any],
-    rules: Rules,
-) -> Fitted:
-    """Train the resident model for one round by a method's rule.
-
-    Args:
-        site: The hospital.
-        order: Names the round.
-        sent: What the server sent, by ``GROUP/NAME``.
-        vaulted: Tensors of the newest version in the vault.
-        facts: Its facts.
-        rules: The method's code.
-    """
-    images = site.images("train")
-    round = prepared(site, order, sent, vaulted, facts, images)
-    outcome = rules.site(round)
-    memory = memory_of(round.terms)
-    keep = as_group(private_part(site.model.state_dict(), site.boundary), "private")
-    keep |= as_group(memory_state(site, memory), "memory") if memory is not None else {}
-    if site.config.train.optimizer_state == "keep":
-        keep |= as_group(optimizer_tensors(round.optimizer), "optimizer")
-    if site.config.contrast.objective == "moon":
-        state = site.model.state_dict()
-        keep |= as_group({n: t.detach().cpu() for n, t in state.items()}, "previous")
-    keep |= as_group(outcome.kept, "method")
-    metrics = training_metrics(outcome.trained, memory, order.round)
-    return Fitted(outcome, keep, Report(site.name, "train", "current", len(images), metrics))
 
 
 def prepared(
@@ -82,15 +38,26 @@ def prepared(
     sent: Mapping[str, Tensor],
     vaulted: Mapping[str, Tensor],
     facts: Mapping[str, Any],
-    images: Images,
 ) -> SiteRound:
-    """Return the round as the method's rule is given it; arguments as of ``fit``."""
-    config = site.config
+    """Return the round as the method's rule is given it.
+
+    Args:
+        site: The hospital, its resident model as it shall begin.
+        order: Names the round.
+        sent: What the server sent, by ``GROUP/NAME``.
+        vaulted: Tensors of the newest version in the vault.
+        facts: Its facts.
+    """
+    config, images = site.config, site.images("train")
     lr = learning_rate(config.train, order.round, config.rounds)
     optimizer = make_optimizer(list(site.model.parameters()), config.train, lr)
     restore_optimizer(optimizer, group(vaulted, "optimizer"))
     for parameters in optimizer.param_groups:
         parameters["lr"] = lr
+
+    def batches() -> Iterator[Batch]:
+        generator = site.generator(order.round, "train")
+        return round_batches(images, config.train, generator, site.compute.device)
 
     return SiteRound(
         model=site.model,
@@ -100,12 +67,28 @@ def prepared(
         kept=group(vaulted, "method"),
         terms=terms_of(site, order, vaulted, facts, images),
         optimizer=optimizer,
-        batches=lambda: round_batches(
-            images, config.train, site.generator(order.round, "train"), site.compute.device
-        ),
+        batches=batches,
         compute=site.compute,
         seed=seed_for(site.seed, site.name, order.round, "layers"),
     )
+
+
+def private_state_after(site: Site, round: SiteRound, outcome: Outcome) -> dict[str, Tensor]:
+    """Return what the vault keeps of a trained round."""
+    state, memory = site.model.state_dict(), memory_of(round.terms)
+    keep = as_group(private_part(state, site.boundary), "private")
+    keep |= as_group(memory_state(site, memory), "memory") if memory is not None else {}
+    if site.config.train.optimizer_state == "keep":
+        keep |= as_group(optimizer_tensors(round.optimizer), "optimizer")
+    if site.config.contrast.objective == "moon":
+        keep |= as_group({n: t.detach().cpu() for n, t in state.items()}, "previous")
+    return keep | as_group(outcome.kept, "method")
+
+
+def report_of(site: Site, order: Order, round: SiteRound, trained: Trained) -> Report:
+    """Return what a site reports of a trained round."""
+    metrics = training_metrics(trained, memory_of(round.terms), order.round)
+    return Report(site.name, "train", "current", len(site.data.train), metrics)
 
 
 def terms_of(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from clients.fitting import fit
+from clients.fitting import prepared, private_state_after, report_of
 from clients.joining import arrive, re_estimate, save, settle
 from clients.measuring import keep_if_better, measure
 from clients.site import Site
@@ -21,7 +21,7 @@ from federated.exchange.sharing import (
 )
 from federated.exchange.wire import Order, Report
 from federated.methods import rules_of
-from federated.methods.seam import Rules
+from federated.methods.seam import Outcome
 from federated.rollout.scenario import inside
 
 
@@ -30,9 +30,11 @@ def train(site: Site, order: Order, sent: Mapping[str, Tensor]) -> tuple[Release
     site = site.at(order.week)
     vaulted, facts, _ = arrive(site, order, sent, before=order.round)
     if site.can_train:
-        fitted = fit(site, order, sent, vaulted, facts, rules_of(site.config))
-        report, extra = fitted.report, fitted.outcome.released
-        save(site, order, fitted.keep, facts)
+        round = prepared(site, order, sent, vaulted, facts)
+        rule = rules_of(site.config).site
+        outcome = rule(round) if rule else Outcome(round.fit())
+        save(site, order, private_state_after(site, round, outcome), facts)
+        report, extra = report_of(site, order, round, outcome.trained), outcome.released
     else:
         report, extra = idle(site), unchanged(site)
     released = release(site.model.state_dict(), site.boundary, extra)
@@ -55,10 +57,11 @@ def train_frozen(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[R
     if not any(p.requires_grad and n in private for n, p in site.model.named_parameters()):
         settle(site, order, vaulted, facts)
         return [idle(site)]
+    round = prepared(site, order, sent, vaulted, facts)
     with shared_held_fast(site):
-        fitted = fit(site, order, sent, vaulted, facts, Rules())
-    save(site, order, fitted.keep | as_group(group(vaulted, "method"), "method"), facts)
-    return [fitted.report]
+        outcome = Outcome(round.fit(), kept=round.kept)
+    save(site, order, private_state_after(site, round, outcome), facts)
+    return [report_of(site, order, round, outcome.trained)]
 
 
 def unchanged(site: Site) -> State:

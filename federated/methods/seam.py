@@ -5,7 +5,7 @@ object, and its settings name it: ``code = "federated.methods.scaffold:rules"``.
 own may name any module that can be imported.
 
     def site(round: SiteRound) -> Outcome:
-        return Outcome(round.fit())  # what every method does that brings no site rule
+        return Outcome(round.fit())  # what a method does that brings no site rule
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -119,11 +119,6 @@ class ServerRound:
     share: float
 
 
-def train_once(round: SiteRound) -> Outcome:
-    """Train the network once: the site rule of a method that brings none."""
-    return Outcome(round.fit())
-
-
 def no_groups(model: nn.Module, boundary: Boundary) -> Mapping[str, State]:
     """Return no group but the weights."""
     return {}
@@ -134,7 +129,7 @@ class Rules:
     """The code of a method; each part has a default that does what every method does.
 
     Attributes:
-        site: What a site does in a round of training.
+        site: What a site does in a round of training; None: ``Outcome(round.fit())``.
         groups: Groups beside ``weights`` that travel both ways: from the network and its boundary
             to the tensors that the server starts with, by group and name.
         server: Returns the new arrays of these groups, by ``GROUP/NAME``; None if there are none.
@@ -142,7 +137,7 @@ class Rules:
             not the server's.
     """
 
-    site: Callable[[SiteRound], Outcome] = train_once
+    site: Callable[[SiteRound], Outcome] | None = None
     groups: Callable[[nn.Module, Boundary], Mapping[str, State]] = no_groups
     server: Callable[[ServerRound], Mapping[str, npt.NDArray[Any]]] | None = None
     personal: bool = False
