@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 from flwr.app import Context, Message
@@ -31,7 +30,9 @@ from federated.exchange.exact import ExactSum
 from federated.exchange.sharing import Boundary, Release, TensorSpec
 from federated.exchange.wire import Order, Report, pack_groups, pack_reply, unpack_order
 from federated.rollout.scenario import scenario_of
-from server.asking import Cell, ask
+from server.asking import ask
+from server.cell import Cell
+from server.grids import ByMessages, SummingGrid
 from server.record import Record
 
 CASES = ((1_000, 1_000), (10_000, 1_000), (200, 2_600_000))
@@ -49,13 +50,6 @@ def echo(message: Message, context: Context) -> Message:
     reply = pack_reply(message, Release({}), [report])
     reply.content["weights"] = message.content["weights"]
     return reply
-
-
-class Plain:
-    """A grid that can only pass messages on."""
-
-    def __init__(self, grid: RayGrid) -> None:
-        self.send_and_receive = grid.send_and_receive
 
 
 @contextmanager
@@ -77,7 +71,7 @@ def echo_grid(sites: int, workers: int) -> Iterator[RayGrid]:
         grid.close()
 
 
-def cell_of(grid: Any, sites: int, size: int, folder: Path) -> Cell:
+def cell_of(grid: SummingGrid, sites: int, size: int, folder: Path) -> Cell:
     """Return a cell whose model is one tensor of ``size`` numbers."""
     names = [f"site-{number:05d}" for number in range(sites)]
     nodes = {name: FIRST_SITE_NODE + k for k, name in enumerate(names)}
@@ -91,7 +85,7 @@ def cell_of(grid: Any, sites: int, size: int, folder: Path) -> Cell:
 
 def one_round(cell: Cell, number: int) -> ExactSum:
     """Ask all sites and return the sum."""
-    orders: list[Order] = [cell.order(site, number) for site in cell.addressed]
+    orders: list[Order] = [cell.order(site, number) for site in cell.nodes]
     sent = pack_groups(dict(cell.initial))
     total = ask(cell, "train", orders, sent, summed=True).total
     assert total is not None
@@ -123,7 +117,7 @@ def main() -> None:
             before = resident_mb()
             seconds, cpu = measure(cell, arguments.rounds)
             grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
-            plain, _ = measure(cell_of(Plain(grid), sites, size, Path(folder)), 1)
+            plain, _ = measure(cell_of(ByMessages(grid), sites, size, Path(folder)), 1)
             print(
                 f"{sites:6d}  {size * 4 / 1e6:8.3f}  {min(seconds):6.2f}  {median(seconds):8.2f}  "
                 f"{min(cpu):5.2f}  {grown:9.0f}  {plain[0]:7.2f}  {plain[0] / min(seconds):4.1f}x"

@@ -9,9 +9,7 @@ be given there too.
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
@@ -19,10 +17,17 @@ from flwr.clientapp import ClientApp
 from clients import finish, pooled, work
 from clients.site import Site, open_site, open_vault
 from clients.vault import log_failure, private_folder
-from federated.config.study import Study, flatten, parse, parse_run_config
+from federated.config.study import Study, flatten, study_from
 from federated.data import site_names
 from federated.exchange.fingerprint import code_digest
-from federated.exchange.wire import Order, Report, pack_reply, unpack_order, unpack_tensors
+from federated.exchange.wire import (
+    ALL_SITES,
+    Order,
+    Report,
+    pack_reply,
+    unpack_order,
+    unpack_tensors,
+)
 from federated.learning.training import DivergedError
 
 FAILED, DIVERGED, OTHER_CODE = 1001, 1002, 1003
@@ -41,14 +46,8 @@ class OtherCodeError(Exception):
 
 def study_of(context: Context) -> Study:
     """Return the run as this node sees it: the run-config, then the node's own settings."""
-    own = tuple((k, v) for k, v in context.node_config.items() if k not in NODE_KEYS)
-    return _parsed(tuple(flatten(context.run_config).items()), own)
-
-
-@lru_cache(maxsize=4)
-def _parsed(run_config: tuple[tuple[str, Any], ...], own: tuple[tuple[str, Any], ...]) -> Study:
-    """Return the study; the same at every message and, on one machine, at every site."""
-    return parse({**parse_run_config(dict(run_config)), **dict(own)})
+    own = {key: value for key, value in context.node_config.items() if key not in NODE_KEYS}
+    return study_from({**flatten(context.run_config), **own})
 
 
 NODE_KEYS = ("site", "vault", "partition-id", "num-partitions")
@@ -98,10 +97,10 @@ def members(message: Message, context: Context) -> tuple[Order, list[Site]]:
     config, root = study.by_method[order.method], vault_root(context, order)
     hosted = hosted_sites(context, study)
     names = [order.site] if order.site else list(hosted)
-    if not set(names) <= set(hosted):
+    if order.site == ALL_SITES:
+        names = list(site_names(study.common))
+    elif not set(names) <= set(hosted):
         raise ValueError(f"this node hosts {hosted} and not {names}")
-    if config.train.pooled:
-        names = order.sites.split(",")
     vaults = [open_vault(root, name, order.method, order.seed) for name in names]
     return order, [
         open_site(config, name, seed=order.seed, vault=vault)

@@ -7,8 +7,9 @@ METHOD/seed-0/before-SITE.safetensors, .json     weights and optimiser from befo
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,36 +24,43 @@ _VERSION = re.compile(r"round-(\d{6})\.json")
 
 
 @dataclass(frozen=True)
-class Progress:
+class Checkpoint:
     """How far a cell has come.
 
     Attributes:
+        server: What the server has.
+        sizes: Lengths of metrics.csv, events.jsonl and timeline.csv at that moment, bytes.
+        standing: Where the cell stands in its rollout.
         round: Last finished round, 0 before the first.
         best_round: Round whose mean validation score over the sites is the best so far.
         best_score: That score; None before the first, and without validation images.
         finished: Whether the sites' last steps are done too.
-        sizes: Lengths of metrics.csv, events.jsonl and timeline.csv at that moment, bytes.
-        standing: Where the cell stands in its rollout.
     """
 
-    round: int
-    best_round: int
-    best_score: float | None
-    finished: bool
+    server: ServerState
     sizes: Mapping[str, int]
     standing: Standing = field(default_factory=Standing)
+    round: int = 0
+    best_round: int = 0
+    best_score: float | None = None
+    finished: bool = False
+
+    def facts(self) -> dict[str, Any]:
+        """Return as JSON values all but what the server has."""
+        names = ("sizes", "round", "best_round", "best_score", "finished")
+        return {name: getattr(self, name) for name in names} | {"standing": self.standing.facts()}
 
 
-def save(folder: Path, state: ServerState, progress: Progress) -> None:
+def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint and forget all but the last two."""
     folder.mkdir(parents=True, exist_ok=True)
-    facts = asdict(progress) | {"standing": progress.standing.facts()}
-    write_tensors(_path(folder, progress.round), _as_torch(_flat(state)), facts)
+    tensors = _as_torch(_flat(checkpoint.server))
+    write_tensors(_path(folder, checkpoint.round), tensors, checkpoint.facts())
     for old in _rounds(folder)[:-KEPT]:
         remove_tensors(_path(folder, old))
 
 
-def load(folder: Path) -> tuple[ServerState, Progress] | None:
+def load(folder: Path) -> Checkpoint | None:
     """Return the newest undamaged checkpoint, or None.
 
     A damaged one is passed over: the one before it repeats its round to the same bits.
@@ -62,14 +70,14 @@ def load(folder: Path) -> tuple[ServerState, Progress] | None:
             tensors, facts = read_tensors(_path(folder, round))
         except (DamagedFileError, FileNotFoundError):
             continue
-        standing = Standing.of(facts.pop("standing"))
-        return _unflat(tensors), Progress(**facts, standing=standing)
+        standing = Standing.from_facts(facts.pop("standing"))
+        return Checkpoint(_unflat(tensors), standing=standing, **facts)
     return None
 
 
-def save_before(folder: Path, site: str, state: ServerState) -> None:
+def save_before(folder: Path, site: str, server: ServerState) -> None:
     """Write what the server has just before ``site`` joins, to go back to if it is unlearned."""
-    bare = ServerState(state.shared, state.optimizer)
+    bare = ServerState(server.shared, server.optimizer)
     write_tensors(_before(folder, site), _as_torch(_flat(bare)), {})
 
 
@@ -78,43 +86,44 @@ def load_before(folder: Path, site: str) -> ServerState:
     return _unflat(read_tensors(_before(folder, site))[0])
 
 
+def save_shared(folder: Path, shared: Arrays, round: int, score: float | None) -> None:
+    """Write the shared weights that validation prefers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {"round": round, "validation_score": score}
+    write_tensors(folder / "shared.safetensors", _as_torch(group(shared, WEIGHTS)), facts)
+
+
 def _before(folder: Path, site: str) -> Path:
     return folder / f"before-{site}.safetensors"
 
 
-def _flat(state: ServerState) -> dict[str, np.ndarray]:
-    """Return all tensors of a state by names such as ``updates/SITE-ROUND/weights/NAME``."""
-    groups = {"optimizer": state.optimizer}
-    groups |= {f"updates/{site}": arrays for site, arrays in state.updates.items()}
-    groups |= {f"bases/{round}": arrays for round, arrays in state.bases.items()}
+def _flat(server: ServerState) -> dict[str, np.ndarray]:
+    """Return all tensors of a state by names such as ``releases/ROUND-SITE/weights/NAME``."""
+    groups = {"optimizer": server.optimizer}
+    groups |= {f"releases/{key}": arrays for key, arrays in server.releases.items()}
+    groups |= {f"bases/{round}": arrays for round, arrays in server.bases.items()}
     parts = (as_group(arrays, name) for name, arrays in groups.items())
-    return {**state.shared, **{key: array for part in parts for key, array in part.items()}}
+    return {**server.shared, **{key: array for part in parts for key, array in part.items()}}
 
 
 def _unflat(tensors: Mapping[str, torch.Tensor]) -> ServerState:
+    """Return the state that ``_flat`` took apart."""
     shared: dict[str, np.ndarray] = {}
     optimizer: dict[str, np.ndarray] = {}
-    updates: dict[str, dict[str, np.ndarray]] = {}
+    releases: dict[str, dict[str, np.ndarray]] = {}
     bases: dict[int, dict[str, np.ndarray]] = {}
     for key, tensor in tensors.items():
         kind, name = key.split("/", 1)
         owner, _, rest = name.partition("/")
         if kind == "optimizer":
             optimizer[name] = tensor.numpy()
-        elif kind == "updates":
-            updates.setdefault(owner, {})[rest] = tensor.numpy()
+        elif kind == "releases":
+            releases.setdefault(owner, {})[rest] = tensor.numpy()
         elif kind == "bases":
             bases.setdefault(int(owner), {})[rest] = tensor.numpy()
         else:
             shared[key] = tensor.numpy()
-    return ServerState(shared, optimizer, updates, bases)
-
-
-def save_shared(folder: Path, shared: Arrays, round: int, score: float | None) -> None:
-    """Write the shared weights that validation prefers."""
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = {"round": round, "validation_score": score}
-    write_tensors(folder / "shared.safetensors", _as_torch(group(shared, WEIGHTS)), facts)
+    return ServerState(shared, optimizer, releases, bases)
 
 
 def _as_torch(arrays: Arrays) -> dict[str, torch.Tensor]:

@@ -1,6 +1,6 @@
-"""How the sites' shared weights become the server's: an exact weighted mean, then a server step."""
+"""How the sites' releases become the server's state: sum -> mean -> optimiser -> method's rule."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
@@ -11,14 +11,21 @@ import numpy.typing as npt
 
 from federated.config.schema import Server
 from federated.exchange.exact import ExactSum
+from federated.exchange.sharing import WEIGHTS
+from federated.methods.seam import ServerRound
+from server.optimizers import OPTIMIZERS, Float64
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Array = npt.NDArray[Any]
+Arrays = Mapping[str, Array]
 Contribution = tuple[Arrays, int]
-"""Tensors of one site and their weight."""
+"""Tensors of one site and their number of training images."""
 
-ADAM_BETA2 = 0.99
-ADAM_TAU = 1e-3
-"""Adaptivity of FedAdam, Reddi et al., ICLR 2021, arXiv 2003.00295, section 5."""
+ServerRule = Callable[[ServerRound], Arrays]
+"""A method's own: returns the new arrays of all its groups, by ``GROUP/NAME``."""
+
+
+class NotFiniteError(ArithmeticError):
+    """A step of the server has led to a value that is not finite."""
 
 
 @dataclass(frozen=True)
@@ -27,61 +34,119 @@ class ServerState:
 
     Attributes:
         shared: What the sites are sent, by ``GROUP/NAME``.
-        optimizer: What its optimiser remembers of earlier rounds.
-        updates: Updates on their way that a later round may use, by ``Flight.key``.
-        bases: The weights that those started from, by round.
+        optimizer: What its optimiser remembers of earlier rounds, by ``KIND/GROUP/NAME``.
+        releases: What updates hold that a later round may use, by ``Update.key``.
+        bases: What the sites were sent that those started from, by round.
     """
 
     shared: Arrays
     optimizer: Arrays = field(default_factory=dict)
-    updates: Mapping[str, Arrays] = field(default_factory=dict)
+    releases: Mapping[str, Arrays] = field(default_factory=dict)
     bases: Mapping[int, Arrays] = field(default_factory=dict)
 
 
-def weighted_mean(
-    contributions: Sequence[Contribution], weighting: str
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Return the mean of the sites' tensors in float64; their order changes no bit.
+def weighted_sum(contributions: Sequence[Contribution], *, by_examples: bool) -> ExactSum:
+    """Return the sum of sites' tensors; their order changes no bit.
 
     Args:
         contributions: Tensors and number of training images of each site.
-        weighting: ``examples`` (McMahan et al. 2017) or ``uniform``.
+        by_examples: Weigh a site by this number (McMahan et al. 2017), else by 1.
 
     Raises:
-        ValueError: a value is not finite or too large to be added up.
+        NotFiniteError: a value is not finite, or too large to be added up.
     """
-    sums = [ExactSum.of(w, n if weighting == "examples" else 1) for w, n in contributions]
-    return reduce(add, sums).mean()
+    try:
+        sums = [ExactSum.of(tensors, n if by_examples else 1) for tensors, n in contributions]
+    except ValueError as error:
+        raise NotFiniteError(str(error)) from error
+    return reduce(add, sums)
 
 
-def step(state: ServerState, mean: Arrays, server: Server) -> ServerState:
+def step(
+    state: ServerState,
+    mean: Arrays,
+    settings: Server,
+    *,
+    share: float = 1.0,
+    rule: ServerRule | None = None,
+) -> ServerState:
     """Return the state after the server has seen the sites' mean.
 
-    ``none`` with lr 1 replaces the weights by the mean (FedAvg). ``momentum`` is FedAvgM (Hsu et
-    al. 2019, arXiv 1909.06335), ``adam`` is FedAdam (arXiv 2003.00295); both treat old weights
-    minus mean as a gradient. Integer tensors, such as batch counters, take the rounded mean.
+    The network's weights go through ``server.optimizer``, the method's own groups through its rule.
+
+    Args:
+        state: Before the round.
+        mean: The sites' weighted mean, by ``GROUP/NAME``.
+        settings: Of the server.
+        share: The weight of the sites in the mean over that of all sites.
+        rule: The method's own.
+
+    Raises:
+        NotFiniteError: a value of the new state is not finite.
+        ValueError: the rule returns other arrays than the method's groups hold.
     """
-    shared, optimizer = {}, {}
-    for name, old in state.shared.items():
-        target = np.asarray(mean[name])
-        if not np.issubdtype(old.dtype, np.floating):
-            shared[name] = np.rint(target).astype(old.dtype)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        weights, memory = optimized(state, mean, settings)
+        groups = rule(ServerRound(state.shared, mean, share)) if rule is not None else {}
+        shared = like(state.shared, {**weights, **groups})
+    check_finite({**shared, **memory})
+    return replace(state, shared=shared, optimizer=memory)
+
+
+def optimized(
+    state: ServerState, mean: Arrays, settings: Server
+) -> tuple[dict[str, Array], dict[str, Float64]]:
+    """Return the new weights and what the optimiser remembers.
+
+    Integer tensors, such as batch counters, take the mean.
+    """
+    optimize, known = OPTIMIZERS[settings.optimizer], by_tensor(state.optimizer)
+    weights: dict[str, Array] = {}
+    memory: dict[str, Float64] = {}
+    for name, before in state.shared.items():
+        if not name.startswith(f"{WEIGHTS}/"):
             continue
-        if server.optimizer == "none" and server.lr == 1.0:
-            shared[name] = target.astype(old.dtype)
-            continue
-        delta = target - old.astype(np.float64)
-        move = delta
-        if server.optimizer != "none":
-            first = state.optimizer.get(f"first/{name}", np.zeros(old.shape))
-            keep = 1.0 if server.optimizer == "momentum" else 1.0 - server.momentum
-            move = server.momentum * np.asarray(first, dtype=np.float64) + keep * delta
-            optimizer[f"first/{name}"] = move
-        if server.optimizer == "adam":
-            start = np.full(old.shape, ADAM_TAU**2)
-            second = np.asarray(state.optimizer.get(f"second/{name}", start), dtype=np.float64)
-            second = ADAM_BETA2 * second + (1 - ADAM_BETA2) * delta**2
-            optimizer[f"second/{name}"] = second
-            move = move / (np.sqrt(second) + ADAM_TAU)
-        shared[name] = (old.astype(np.float64) + server.lr * move).astype(old.dtype)
-    return replace(state, shared=shared, optimizer=optimizer)
+        weights[name] = np.asarray(mean[name])
+        if np.issubdtype(before.dtype, np.floating):
+            old, remembered = before.astype(np.float64), known.get(name, {})
+            weights[name], remembering = optimize(old, weights[name], remembered, settings)
+            memory |= {f"{kind}/{name}": array for kind, array in remembering.items()}
+    return weights, memory
+
+
+def by_tensor(optimizer: Arrays) -> dict[str, dict[str, Float64]]:
+    """Return what is remembered of each tensor, by kind: ``KIND/GROUP/NAME`` taken apart."""
+    remembered: dict[str, dict[str, Float64]] = {}
+    for key, array in optimizer.items():
+        kind, _, name = key.partition("/")
+        remembered.setdefault(name, {})[kind] = np.asarray(array, np.float64)
+    return remembered
+
+
+def like(before: Arrays, after: Arrays) -> dict[str, Array]:
+    """Return ``after`` in the order and the types of ``before``; integers are rounded.
+
+    Raises:
+        ValueError: names or shapes differ.
+    """
+    if other := sorted(before.keys() ^ after.keys()):
+        raise ValueError(f"a round's end has other tensors than its beginning: {', '.join(other)}")
+    cast = {}
+    for name, old in before.items():
+        new = np.asarray(after[name])
+        if new.shape != old.shape:
+            raise ValueError(f"{name} has the shape {new.shape} and had {old.shape}")
+        floating = np.issubdtype(old.dtype, np.floating)
+        cast[name] = (new if floating else np.rint(new)).astype(old.dtype)
+    return cast
+
+
+def check_finite(arrays: Arrays) -> None:
+    """Stop at the first array with a value that is not finite.
+
+    Raises:
+        NotFiniteError: with the array's name.
+    """
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise NotFiniteError(name)

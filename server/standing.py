@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from federated.rollout.policy import Flight
+from federated.rollout.policy import Update
 
 
 @dataclass(frozen=True)
@@ -12,12 +12,12 @@ class Standing:
     """Virtual time and the hospitals' part in it, after a round.
 
     Attributes:
-        hours: When the round ended, hours since week 0.
+        hours: When the round ended, hours since week 0; while it is under way, when it began.
         arrival: When each site's latest update arrives; until then it is busy.
         free: When each site has done all that it was asked.
         joined: The round in which each site first met the federation.
         left: Sites that have left.
-        flights: Updates that a later round may use.
+        waiting: Updates that a later round may use.
         void: First and last of rounds whose private state must not be used any more.
     """
 
@@ -26,7 +26,7 @@ class Standing:
     free: Mapping[str, float] = field(default_factory=dict)
     joined: Mapping[str, int] = field(default_factory=dict)
     left: tuple[str, ...] = ()
-    flights: tuple[Flight, ...] = ()
+    waiting: tuple[Update, ...] = ()
     void: tuple[tuple[int, int], ...] = ()
 
     @property
@@ -52,24 +52,24 @@ class Standing:
         """
         first = self.joined[site]
         joined = {name: met for name, met in self.joined.items() if met < first}
-        return replace(self, joined=joined, flights=(), void=(*self.void, (first, round - 1)))
+        return replace(self, joined=joined, waiting=(), void=(*self.void, (first, round - 1)))
 
     def leaves(self, site: str) -> "Standing":
         """Return the standing once ``site`` has left."""
         return replace(self, left=(*self.left, site))
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> "Standing":
-        """Return the standing that ``asdict`` was made of, after JSON."""
+    def from_facts(cls, facts: Mapping[str, Any]) -> "Standing":
+        """Return the standing that ``facts`` was made of, after JSON."""
         return cls(
             **{
                 **facts,
                 "left": tuple(facts["left"]),
-                "flights": tuple(Flight(**flight) for flight in facts["flights"]),
+                "waiting": tuple(Update(**update) for update in facts["waiting"]),
                 "void": tuple((first, last) for first, last in facts["void"]),
             }
         )
 
     def facts(self) -> dict[str, Any]:
-        """Return JSON values of which ``of`` makes the standing again."""
+        """Return JSON values of which ``from_facts`` makes the standing again."""
         return asdict(self)

@@ -4,21 +4,25 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from federated.exchange.wire import Report
+from federated.exchange.wire import ALL_SITES, Report
 from server.asking import Replies
 
 
 def traffic(*phases: Replies) -> list[Report]:
-    """Return the bytes of tensors to and from each site in a round, as reports."""
+    """Return the bytes of tensors to and from each site in a round, as reports.
+
+    Those of pooled training are its first site's.
+    """
     reports = []
     for site in sorted({site for phase in phases for site in phase.by_site}):
         replies = [phase.by_site[site] for phase in phases if site in phase.by_site]
         numbers = {
-            "bytes_down": float(sum(a.bytes_down for a in replies)),
-            "bytes_up": float(sum(a.bytes_up for a in replies)),
+            "bytes_down": float(sum(reply.bytes_down for reply in replies)),
+            "bytes_up": float(sum(reply.bytes_up for reply in replies)),
         }
         examples = max(reply.num_examples for reply in replies)
-        reports.append(Report(site, "train", "current", examples, numbers))
+        name = replies[0].reports[0].site if site == ALL_SITES else site
+        reports.append(Report(name, "train", "current", examples, numbers))
     return reports
 
 

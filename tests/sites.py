@@ -13,7 +13,7 @@ from federated.exchange.sharing import release
 from federated.exchange.wire import Order
 from federated.learning.models import build_model
 
-ORDER = Order("", 0, 3, "phantom-1", "phantom-1,phantom-2,phantom-3", "", "")
+ORDER = Order("", 0, 3, "phantom-1", "", "")
 
 OpenTiny = Callable[..., Site]
 

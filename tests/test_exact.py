@@ -10,9 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from federated.config.schema import Server
 from federated.exchange.exact import LIMIT, QUICK_LIMIT, Accumulator, ExactSum
-from server.rules import ServerState, step, weighted_mean
 
 values = st.floats(-1e6, 1e6, width=32)
 site = st.tuples(st.lists(values, min_size=3, max_size=3), st.integers(1, 100_000))
@@ -109,50 +107,3 @@ def test_blocks_leave_no_seam() -> None:
     for place in [(0, 0), (0, 2**15 - 1), (0, 2**15), (1, 2**15 - 7), (2, 2**15 + 6)]:
         expected = exact_parts(float(values[place]), 11)
         assert (int(high[place]), int(low[place])) == expected
-
-
-def test_weighted_mean_by_hand() -> None:
-    parts = [({"w": np.array([1.0, 2.0])}, 1), ({"w": np.array([5.0, 6.0])}, 3)]
-    assert weighted_mean(parts, "examples")["w"].tolist() == [4.0, 5.0]
-    assert weighted_mean(parts, "uniform")["w"].tolist() == [3.0, 4.0]
-
-
-def test_integer_tensors_stay_integers() -> None:
-    state = ServerState({"n": np.array(4)})
-    after = step(state, {"n": np.array(6.6)}, Server())
-    assert after.weights["n"] == 7 and after.weights["n"].dtype == state.weights["n"].dtype
-
-
-def test_server_momentum_by_hand() -> None:
-    """FedAvgM with beta 0.5: v1 = 1, w1 = 1; v2 = 0.5 + 1, w2 = 2.5."""
-    server = Server(optimizer="momentum", momentum=0.5, lr=1.0)
-    state = ServerState({"w": np.array([0.0], dtype=np.float32)})
-    state = step(state, {"w": np.array([1.0])}, server)
-    assert state.weights["w"].tolist() == [1.0]
-    state = step(state, {"w": np.array([2.0])}, server)
-    assert state.weights["w"].tolist() == [2.5]
-
-
-def test_server_adam_by_hand() -> None:
-    """FedAdam, one step: m = 0.1 d, v = 0.99 tau^2 + 0.01 d^2, w = lr m / (sqrt v + tau)."""
-    server = Server(optimizer="adam", momentum=0.9, lr=0.01)
-    state = ServerState({"w": np.array([0.0])})
-    after = step(state, {"w": np.array([2.0])}, server)
-    expected = 0.01 * (0.1 * 2.0) / (np.sqrt(0.99 * 1e-6 + 0.01 * 4.0) + 1e-3)
-    np.testing.assert_allclose(after.weights["w"], [expected], rtol=1e-12)
-
-
-def test_flower_agrees_with_the_mean() -> None:
-    """Flower's own aggregation is the independent reference."""
-    from flwr.app import ArrayRecord, MetricRecord, RecordDict
-    from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
-
-    generator = np.random.default_rng(0)
-    sites = [(generator.normal(size=(4, 5)).astype(np.float32), n) for n in (3, 11, 7)]
-    records = [
-        RecordDict({"a": ArrayRecord([w]), "m": MetricRecord({"num-examples": n})})
-        for w, n in sites
-    ]
-    theirs = aggregate_arrayrecords(records, "num-examples").to_numpy_ndarrays()[0]
-    ours = weighted_mean([({"w": w}, n) for w, n in sites], "examples")["w"]
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)

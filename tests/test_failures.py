@@ -16,7 +16,7 @@ from federated.exchange.replies import Request, check_norm
 from federated.exchange.sharing import Boundary, as_group
 from federated.exchange.wire import BadReplyError, pack_groups, unpack_order
 from federated.runs.reading import Run, load
-from server.asking import RunStoppedError
+from server.cell import RunStoppedError
 
 Spoil = Callable[[ArrayRecord], None]
 

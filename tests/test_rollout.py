@@ -12,7 +12,7 @@ from federated.config.rollout import Calendar, Rollout
 from federated.config.study import parse, read_toml, to_toml, with_scenario
 from federated.errors import UserError
 from federated.rollout.clock import transfer_hours, trip
-from federated.rollout.policy import Flight, discount, needs_every_update, select, settle
+from federated.rollout.policy import Update, decide, discount, needs_every_update, select
 from federated.rollout.scenario import Hospital, moment, scenario_of, windows
 
 NAMES = ["a", "b", "c", "d", "e"]
@@ -185,11 +185,11 @@ def test_time_is_additive_and_monotone(
     assert math.isclose(way.arrival - start, parts, rel_tol=1e-6, abs_tol=1e-6)
 
 
-FLIGHTS = [Flight("a", 1, 3.0, 10), Flight("b", 1, 30.0, 10), Flight("c", 1, 1.0, 10)]
+UPDATES = [Update("a", 1, 3.0, 10), Update("b", 1, 30.0, 10), Update("c", 1, 1.0, 10)]
 
 
-def names(flights: tuple[Flight, ...]) -> str:
-    return "".join(flight.site for flight in flights)
+def names(updates: tuple[Update, ...]) -> str:
+    return "".join(update.site for update in updates)
 
 
 @pytest.mark.parametrize(
@@ -209,16 +209,16 @@ def names(flights: tuple[Flight, ...]) -> str:
 def test_policies_by_hand(
     rollout: Rollout, used: str, waiting: str, dropped: str, end: float
 ) -> None:
-    settled = settle(rollout, FLIGHTS, 0.0)
-    found = (names(settled.used), "".join(sorted(names(settled.waiting))), settled.end)
+    decision = decide(rollout, UPDATES, 0.0)
+    found = (names(decision.used), "".join(sorted(names(decision.waiting))), decision.end)
     assert found == (used, waiting, end)
-    assert "".join(sorted(names(settled.dropped))) == dropped
-    assert settle(rollout, FLIGHTS[::-1], 0.0) == settled
+    assert "".join(sorted(names(decision.dropped))) == dropped
+    assert decide(rollout, UPDATES[::-1], 0.0) == decision
 
 
 def test_an_update_that_came_between_rounds_counts_when_the_next_begins() -> None:
-    settled = settle(Rollout(policy="fedbuff", buffer=1), [Flight("a", 1, 3.0, 10)], start=168.0)
-    assert settled.end == 168.0
+    decision = decide(Rollout(policy="fedbuff", buffer=1), [Update("a", 1, 3.0, 10)], start=168.0)
+    assert decision.end == 168.0
 
 
 def test_staleness_by_hand() -> None:

@@ -68,8 +68,7 @@ def ask(grid: LocalGrid, folder: str = "", *, summed: bool = True, timeout: floa
     weights = {"weights/w": np.linspace(-1, 1, 500, dtype=np.float32)}
     request = Request("train", pack_groups(weights), BOUNDARY, summed, by_examples=True)
     orders = [
-        (FIRST_SITE_NODE + k, Order("m", 0, 1, f"site-{k:02d}", "", folder, ""))
-        for k in range(SITES)
+        (FIRST_SITE_NODE + k, Order("m", 0, 1, f"site-{k:02d}", folder, "")) for k in range(SITES)
     ]
     return grid.send_and_sum(request, orders, timeout)
 

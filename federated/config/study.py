@@ -7,6 +7,7 @@ list cannot be written (command line, Flower run-config).
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,31 @@ def parse(given: Given) -> Study:
     defaults = Config()
     shared = replace(config, **{name: getattr(defaults, name) for name in METHOD_SECTIONS})
     return Study(shared, by_method)
+
+
+def run_config_of(given: Given) -> dict[str, bool | int | float | str]:
+    """Return what a user gave as a Flower run-config, a scenario's own file read into it.
+
+    Raises:
+        UserError: the scenario's file is missing or is not TOML.
+    """
+    return {key: plain(value) for key, value in with_scenario(given).items()}
+
+
+def study_from(run_config: Mapping[str, Any]) -> Study:
+    """Return the study that a Flower run-config describes, parsed once a process.
+
+    Raises:
+        UserError: as ``parse``.
+    """
+    given = parse_run_config(run_config)
+    # With their types: True and 1 are equal, and not the same setting.
+    return _parsed_once(tuple((key, type(value), value) for key, value in given.items()))
+
+
+@lru_cache(maxsize=16)
+def _parsed_once(given: tuple[tuple[str, type, Any], ...]) -> Study:
+    return parse({key: value for key, _, value in given})
 
 
 def _of_method(common: Mapping[str, Any], name: str, table: Mapping[str, Any]) -> Config:

@@ -20,6 +20,10 @@ from federated.exchange.sharing import Boundary, Release, as_group
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
+ALL_SITES = "(all sites)"
+"""Instead of a site's name in an order: all sites of the run, as pooled training has them."""
+
+
 @dataclass(frozen=True)
 class Order:
     """What the server asks of a site.
@@ -28,8 +32,8 @@ class Order:
         method: Method of this run, a key of the study.
         seed: Seed of this run.
         round: 1-based; 0 is registration.
-        site: Which of its sites the node shall act for; empty: all that it hosts.
-        sites: Comma-separated names of all sites of the run.
+        site: Which of its sites the node shall act for, or ``ALL_SITES``; empty: all that it
+            hosts.
         folder: The run's folder; a site without a vault of its own configured keeps it in there.
         code: Digest of the server's code; a site with other code refuses.
         week: Virtual weeks since the rollout began, when the message is sent; decides how many of
@@ -44,7 +48,6 @@ class Order:
     seed: int
     round: int
     site: str
-    sites: str
     folder: str
     code: str
     week: float = 0.0

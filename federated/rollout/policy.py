@@ -8,7 +8,7 @@ from federated.rollout.scenario import draw
 
 
 @dataclass(frozen=True)
-class Flight:
+class Update:
     """An update on its way to the server.
 
     Attributes:
@@ -30,7 +30,7 @@ class Flight:
 
 
 @dataclass(frozen=True)
-class Settled:
+class Decision:
     """What a policy made of the updates.
 
     Attributes:
@@ -40,9 +40,9 @@ class Settled:
         end: When the round ends, hours since week 0.
     """
 
-    used: tuple[Flight, ...]
-    waiting: tuple[Flight, ...]
-    dropped: tuple[Flight, ...]
+    used: tuple[Update, ...]
+    waiting: tuple[Update, ...]
+    dropped: tuple[Update, ...]
     end: float
 
 
@@ -63,13 +63,13 @@ def select(rollout: Rollout, present: Sequence[str], round: int) -> list[str]:
     return sorted(lots[:wanted])
 
 
-def handed_in(rollout: Rollout, flights: Sequence[Flight]) -> set[str]:
+def handed_in(rollout: Rollout, updates: Sequence[Update]) -> set[str]:
     """Return the hospitals that are not asked again until their last update has been used.
 
     With ``fedbuff`` and ``fedasync``: else more updates could come in than rounds use up, and the
     server would work through older and older ones.
     """
-    return {flight.site for flight in flights} if is_asynchronous(rollout) else set()
+    return {update.site for update in updates} if is_asynchronous(rollout) else set()
 
 
 def is_asynchronous(rollout: Rollout) -> bool:
@@ -77,7 +77,7 @@ def is_asynchronous(rollout: Rollout) -> bool:
     return rollout.policy in ("fedbuff", "fedasync")
 
 
-def settle(rollout: Rollout, flights: Sequence[Flight], start: float) -> Settled:
+def decide(rollout: Rollout, updates: Sequence[Update], start: float) -> Decision:
     """Return which updates make the round that began at ``start``.
 
     ``wait`` takes all; ``deadline`` those that arrive within ``deadline-hours``; both take only the
@@ -85,18 +85,18 @@ def settle(rollout: Rollout, flights: Sequence[Flight], start: float) -> Settled
     arXiv 2106.06639), ``fedasync`` the first one (Xie et al. 2019, arXiv 1903.03934); with them
     nothing is late. Updates that arrive together are ordered by name.
     """
-    queue = sorted(flights, key=lambda flight: (flight.arrival, flight.site))
+    queue = sorted(updates, key=lambda update: (update.arrival, update.site))
     limit = start + rollout.deadline_hours if rollout.policy == "deadline" else float("inf")
     most = {"fedbuff": rollout.buffer, "fedasync": 1}.get(rollout.policy, rollout.select)
-    in_time = [flight for flight in queue if flight.arrival <= limit]
+    in_time = [update for update in queue if update.arrival <= limit]
     used = in_time[:most] if most else in_time
     rest = queue[len(used) :]
     filled = most and len(used) == most
-    last = max([start, *(flight.arrival for flight in used)])
+    last = max([start, *(update.arrival for update in used)])
     end = limit if len(in_time) < len(queue) and not filled else last
     keep = is_asynchronous(rollout) or rollout.late == "next-round"
-    return Settled(
-        used=tuple(sorted(used, key=lambda flight: flight.site)),
+    return Decision(
+        used=tuple(sorted(used, key=lambda update: update.site)),
         waiting=tuple(rest) if keep else (),
         dropped=() if keep else tuple(rest),
         end=end,

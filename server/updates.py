@@ -1,0 +1,85 @@
+"""Updates that the server holds one by one: a round policy may use them late or not at all."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from federated.exchange.sharing import WEIGHTS
+from federated.rollout.policy import Update, discount
+from server.aggregation import stepped
+from server.cell import Cell
+from server.round_state import Round
+from server.rules import Array, Arrays, Contribution, ServerState, weighted_sum
+
+
+def sent_updates(round: Round) -> list[Update]:
+    """Return the updates that this round's training has sent on their way."""
+    return [
+        Update(site, round.number, round.standing.arrival[site], reply.num_examples)
+        for site, reply in round.trained.by_site.items()
+    ]
+
+
+def with_updates(cell: Cell, round: Round) -> ServerState:
+    """Return what the server has after the updates that make the round, and keeps for later ones.
+
+    Raises:
+        RunStoppedError: a value is not finite.
+    """
+    if round.decision is None:
+        raise ValueError("updates are held, and no policy has decided which of them count")
+    server, waiting = with_releases(round), round.decision.waiting
+    parts = contributions(cell, server, round.decision.used, round.number)
+    total = weighted_sum(parts, by_examples=cell.by_examples) if parts else None
+    server = stepped(cell, server, total, round.number)
+    return replace(
+        server,
+        releases={update.key: server.releases[update.key] for update in waiting},
+        bases={update.round: server.bases[update.round] for update in waiting},
+    )
+
+
+def with_releases(round: Round) -> ServerState:
+    """Return what the server has, this round's releases and what they started from included."""
+    replies, server = round.trained.by_site, round.server
+    fresh = {update.key: replies[update.site].arrays for update in sent_updates(round)}
+    return replace(
+        server,
+        releases={**server.releases, **fresh},
+        bases={**server.bases, round.number: server.shared},
+    )
+
+
+def contributions(
+    cell: Cell, server: ServerState, used: Sequence[Update], round: int
+) -> list[Contribution]:
+    """Return what each used update stands for, in terms of the present weights.
+
+    A fresh one stands for itself. A stale one is its change of the weights it started from, applied
+    to the present ones and discounted by its age (FedBuff); ``fedasync`` mixes an update's weights
+    into the present ones.
+    """
+    rollout = cell.config.rollout
+    parts = []
+    for update in used:
+        arrays, share = server.releases[update.key], discount(rollout, round - update.round)
+        if rollout.policy == "fedasync":
+            arrays = moved(server.shared, arrays, server.shared, rollout.mixing * share)
+        elif update.round < round:
+            arrays = moved(server.shared, arrays, server.bases[update.round], share)
+        parts.append((arrays, update.num_examples))
+    return parts
+
+
+def moved(present: Arrays, update: Arrays, base: Arrays, share: float) -> Arrays:
+    """Return the present weights moved by a share of an update's change, in float64.
+
+    Weights are positions: ``present + share x (update - base)``. What a method sends in groups of
+    its own is a change already, of which the share is taken.
+    """
+
+    def part(name: str) -> Array:
+        if not name.startswith(f"{WEIGHTS}/"):
+            return share * update[name].astype(float)
+        return present[name].astype(float) + share * (update[name].astype(float) - base[name])
+
+    return {name: part(name) for name in present}
