@@ -83,8 +83,8 @@ def phase(cell: Cell, standing: Standing, site: str, round: int) -> str:
 
 def evaluators(cell: Cell, standing: Standing, roster: Roster) -> list[str]:
     """Return the sites that are there and not busy training."""
-    free = standing.hours
-    return [s for s in roster.present if not cell.shares or standing.arrival.get(s, 0.0) <= free]
+    now = standing.hours
+    return [s for s in roster.present if not cell.shares or standing.arrival.get(s, 0.0) <= now]
 
 
 def unlearns(cell: Cell, site: str) -> bool:

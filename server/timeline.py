@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from federated.config.schema import Config
 from federated.exchange.replies import Reply
-from federated.rollout.clock import EVALUATION_SHARE, Trip, trip
+from federated.rollout import clock
+from federated.rollout.clock import Trip
 from federated.rollout.policy import Decision, decide
 from federated.rollout.scenario import HOURS_PER_WEEK
 from server.cell import Cell
@@ -95,7 +96,7 @@ class VirtualTime(Timeline):
     def _trips(self, standing: Standing, replies: Mapping[str, Reply]) -> dict[str, Trip]:
         """Return each reply's trip, from an order sent at once or when the site is free."""
         return {
-            site: trip(
+            site: clock.trip(
                 self._cell.scenario.hospitals[site].calendar,
                 self._cell.config.rollout.image_seconds,
                 start=max(standing.hours, standing.free.get(site, 0.0)),
@@ -130,7 +131,7 @@ def images_computed(reply: Reply) -> float:
     """Return images seen in training, and a third of those evaluated: a forward pass alone."""
     seen = sum(r.metrics.get("images_seen", 0.0) for r in reply.reports)
     evaluated = sum(r.num_examples for r in reply.reports if r.split != "train")
-    return seen + evaluated * EVALUATION_SHARE
+    return seen + evaluated * clock.EVALUATION_SHARE
 
 
 def legs(site: str, trip: Trip) -> list[Span]:

@@ -1,5 +1,6 @@
 """The server beside its rules: any grid, pooled training's one order, settings read once."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from clients.app import app as client_app
 from federated.config import study
 from federated.engine import run
 from federated.engine.inline import InlineGrid
+from federated.errors import UserError
 from federated.exchange.wire import ALL_SITES, unpack_order
 from federated.runs.reading import load
 from server.app import app as server_app
@@ -66,6 +68,19 @@ def test_pooled_training_is_one_order_and_every_site_reports(
     assert list(travelled["num_examples"]) == [trained["num_examples"].sum()]
 
 
+def test_without_a_rollout_there_is_no_virtual_time(tiny: Any) -> None:
+    given = tiny()
+    run(given)
+    folder = Path(given["folder"])
+    facts = json.loads((folder / "fedavg/seed-0/round-000002.json").read_text())["facts"]
+    standing = facts["standing"]
+    assert (standing["arrival"], standing["free"], standing["waiting"]) == ({}, {}, [])
+    kinds = set(load(folder).events["kind"])
+    assert not {kind for kind in kinds if kind.startswith("hospital")}
+    assert "week" not in load(folder).events.columns
+    assert not (folder / "timeline.csv").exists()
+
+
 def test_settings_are_read_once_in_a_process(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     reads, parse = [], study.parse
     monkeypatch.setattr(study, "parse", lambda given: reads.append(given) or parse(given))
@@ -75,7 +90,7 @@ def test_settings_are_read_once_in_a_process(tiny: Any, monkeypatch: pytest.Monk
 
 def test_a_setting_is_not_confused_with_an_equal_one_of_another_type() -> None:
     assert study.study_from({"train.augment": True}).by_method["consilium"].train.augment
-    with pytest.raises(study.UserError, match=r"rounds"):
+    with pytest.raises(UserError, match=r"rounds"):
         study.study_from({"rounds": True})
     assert study.study_from({"rounds": 1}).by_method["consilium"].rounds == 1
 
@@ -87,5 +102,5 @@ def test_a_failing_pooled_round_names_no_site(tiny: Any, monkeypatch: pytest.Mon
         return client_app(message, context)
 
     monkeypatch.setattr("federated.engine.running.load_app", load_with(broken))
-    with pytest.raises(study.UserError, match=r"0 of 1 sites answered well.*\(all sites\): it"):
+    with pytest.raises(UserError, match=r"0 of 1 sites answered well.*\(all sites\): it"):
         run(tiny(methods="pooled"))
