@@ -52,6 +52,22 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             "Andreux et al., DCL 2020, arXiv 2008.07424",
             sharing__policy="silobn",
         ),
+        "ditto": _method(
+            "FedAvg, and beside it a personal model of each hospital that is pulled towards it",
+            "Li et al., ICML 2021, arXiv 2012.04221",
+            code="federated.methods.ditto:rules",
+            sharing__policy="all",
+            train__proximal_mu=0.1,
+        ),
+        "scaffold": _method(
+            "FedAvg with control variates against drift of the hospitals' training",
+            "Karimireddy et al., ICML 2020, arXiv 1910.06378",
+            code="federated.methods.scaffold:rules",
+            sharing__policy="all",
+            train__optimizer="sgd",
+            train__momentum=0.0,
+            train__lr=0.05,
+        ),
         "moon": _method(
             "FedAvg with a contrast between the server's, the previous and the local model",
             "Li et al., CVPR 2021, arXiv 2103.16257",

@@ -1,0 +1,178 @@
+"""Methods that bring code, as laws: what they must be equal to, and numbers by hand."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.numpy import load_file
+from test_laws import assert_same_bits, numbers
+from torch import nn
+
+from federated.config.schema import Config, Train
+from federated.errors import UserError
+from federated.exchange.sharing import as_group, boundary_of, group
+from federated.learning.batches import Batch
+from federated.learning.compute import Compute
+from federated.learning.optimizers import make_optimizer
+from federated.learning.terms import CrossEntropy
+from federated.methods import rules_of, scaffold
+from federated.methods.seam import ServerRound, SiteRound
+from federated.runs.reading import Run
+
+PLAIN = {"optimizer": "sgd", "momentum": 0, "lr": 0.05, "weight_decay": 0, "clip_norm": 0}
+SGD = {f"method__{m}__train__{key}": v for m in ("fedavg", "scaffold") for key, v in PLAIN.items()}
+"""What the formulas of SCAFFOLD are written for."""
+
+
+def weights(run: Run, method: str, round: int) -> dict[str, np.ndarray]:
+    folder = run.folder / method / "seed-0"
+    return group(load_file(folder / f"round-{round:06d}.safetensors"), "weights")
+
+
+def toy_round(model: nn.Module, steps: int, **more: object) -> SiteRound:
+    """Return a round of plain SGD on made-up batches, with learning rate 0.5."""
+    train = Train(optimizer="sgd", momentum=0, weight_decay=0, clip_norm=0)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(steps, 4, 3, generator=generator)
+    labels = torch.tensor([0, 1, 1, 0])
+
+    facts: dict[str, object] = {"sent": {}, "kept": {}, **more}
+    return SiteRound(
+        model=model,
+        config=Config(train=train),
+        lr=0.5,
+        terms=[CrossEntropy()],
+        optimizer=make_optimizer(list(model.parameters()), train, 0.5),
+        batches=lambda: iter([Batch(part, labels, torch.arange(4)) for part in x]),
+        compute=Compute(torch.device("cpu"), bf16=False),
+        seed=1,
+        **facts,
+    )
+
+
+def zeros_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    groups = scaffold.groups(model, boundary_of(model, "all"))
+    return as_group(groups["control"], "control")
+
+
+def test_after_one_step_a_control_variate_is_the_gradient() -> None:
+    """c_i+ = c_i - c + (x - y) / lr with y = x - lr (g - c_i + c), so c_i+ = g whatever c, c_i."""
+    torch.manual_seed(3)
+    model = nn.Linear(3, 2)
+    reference = copy.deepcopy(model)
+    [(x, labels, _)] = toy_round(model, 1).batches()
+    nn.functional.cross_entropy(reference(x), labels).backward()
+    sent = {name: torch.randn_like(tensor) for name, tensor in zeros_of(model).items()}
+    kept = {name: torch.randn_like(p) for name, p in model.named_parameters()}
+    outcome = scaffold.site(toy_round(model, 1, sent=sent, kept=kept))
+    for name, p in reference.named_parameters():
+        assert p.grad is not None
+        torch.testing.assert_close(outcome.kept[name], p.grad, rtol=1e-5, atol=1e-6)
+        change = outcome.released[f"control/{name}"]
+        torch.testing.assert_close(change, p.grad - kept[name], rtol=1e-5, atol=1e-6)
+
+
+def test_scaffold_with_controls_of_zero_trains_as_fedavg_to_the_bit() -> None:
+    torch.manual_seed(4)
+    plain = nn.Linear(3, 2)
+    controlled = copy.deepcopy(plain)
+    trained = toy_round(plain, 5).fit()
+    outcome = scaffold.site(toy_round(controlled, 5, sent=zeros_of(controlled)))
+    assert outcome.trained == trained
+    for p, q in zip(plain.parameters(), controlled.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_the_server_moves_its_control_by_the_share_of_the_mean_change() -> None:
+    before = {"control/w": np.array([1.0, 2.0], np.float32), "weights/w": np.zeros(2, np.float32)}
+    mean = {"control/w": np.array([4.0, -4.0]), "weights/w": np.ones(2)}
+    renewed = scaffold.server(ServerRound(before, mean, share=0.25))
+    assert renewed.keys() == {"control/w"} and renewed["control/w"].dtype == np.float32
+    assert renewed["control/w"].tolist() == [2.0, 1.0]
+
+
+def test_scaffold_begins_as_fedavg_and_its_controls_sum_to_the_servers(run_tiny) -> None:
+    run = run_tiny(methods="fedavg,scaffold", rounds=3, **SGD)
+    first = run_tiny("first", methods="fedavg,scaffold", rounds=1, **SGD)
+    assert_same_bits(weights(first, "fedavg", 1), weights(first, "scaffold", 1))
+    ours, theirs = weights(run, "scaffold", 3), weights(run, "fedavg", 3)
+    assert any(ours[name].tobytes() != theirs[name].tobytes() for name in ours)
+
+    folder = run.folder / "scaffold" / "seed-0"
+    server = group(load_file(folder / "round-000003.safetensors"), "control")
+    counts = run.metrics.query("split == 'train' and metric == 'steps' and method == 'scaffold'")
+    images = counts.drop_duplicates("site").set_index("site")["num_examples"]
+    sites = {
+        site: group(
+            load_file(run.folder / f"sites/{site}/scaffold/seed-0/round-000003.safetensors"),
+            "method",
+        )
+        for site in images.index
+    }
+    assert server and len(sites) == 3
+    for name, c in server.items():
+        mean = sum(images[site] * kept[name].astype(float) for site, kept in sites.items())
+        np.testing.assert_allclose(c, mean / images.sum(), rtol=1e-4, atol=1e-6)
+    assert max(np.abs(c).max() for c in server.values()) > 0.01
+
+
+def test_ditto_without_a_pull_is_local_training_beside_fedavg(run_tiny) -> None:
+    run = run_tiny(methods="local,fedavg,ditto", method__ditto__train__proximal_mu=0)
+    assert_same_bits(weights(run, "fedavg", 2), weights(run, "ditto", 2))
+    expected, found = numbers(run, "local"), numbers(run, "ditto")
+    pd.testing.assert_frame_equal(expected, found, check_exact=True)
+
+
+def test_dittos_pull_moves_the_personal_model_and_not_the_federations(run_tiny) -> None:
+    run = run_tiny(methods="local,fedavg,ditto", method__ditto__train__proximal_mu=10)
+    assert_same_bits(weights(run, "fedavg", 2), weights(run, "ditto", 2))
+    personal = {}
+    for method in ("local", "ditto"):
+        vault = run.folder / "sites" / "phantom-1" / method / "seed-0"
+        part = "private" if method == "local" else "method/personal"
+        personal[method] = group(load_file(vault / "round-000002.safetensors"), part)
+    start = weights(run, "fedavg", 2)
+
+    def distance(state: dict[str, np.ndarray]) -> float:
+        floats = [name for name in start if start[name].dtype == np.float32 and "norm" not in name]
+        return sum(float(np.square(state[n] - start[n]).sum()) for n in floats)
+
+    assert distance(personal["ditto"]) < distance(personal["local"])
+
+
+def test_the_personal_model_never_leaves(run_tiny) -> None:
+    run = run_tiny(methods="ditto")
+    kept = load_file(run.folder / "sites/phantom-1/ditto/seed-0/round-000002.safetensors")
+    personal = group(kept, "method/personal").values()
+    secrets = [t.tobytes() for t in personal if len(np.unique(t)) > 8]
+    assert len(secrets) > 3
+    for path in run.folder.rglob("*"):
+        if path.is_file() and "sites" not in path.relative_to(run.folder).parts:
+            content = path.read_bytes()
+            assert not any(secret in content for secret in secrets), path
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("nowhere:rules", "No module named 'nowhere'"),
+        ("federated.methods.ditto:nothing", "no attribute 'nothing'"),
+        ("federated.methods.ditto:site", "is a function and no federated.methods.seam.Rules"),
+        ("noseparator", "package.module:name"),
+    ],
+)
+def test_code_that_is_none_gets_a_sentence(code: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        rules_of(Config(code=code))
+
+
+def test_every_method_that_brings_code_has_a_file_of_its_own() -> None:
+    from federated.config.presets import METHODS
+
+    room = Path(scaffold.__file__).parent
+    named = {str(m.settings["code"]) for m in METHODS.values() if m.settings.get("code")}
+    files = {p.stem for p in room.glob("*.py")} - {"__init__", "seam"}
+    assert {code.split(":")[0].rpartition(".")[2] for code in named} == files
