@@ -21,7 +21,8 @@ from federated.config.presets import METHODS
 from federated.plots.numbers import behind_local, shown_sites, values
 from federated.plots.style import method_looks
 from federated.report.gallery import drawings
-from federated.runs.reading import COLUMNS, Run, load
+from federated.runs.columns import METRIC_COLUMNS
+from federated.runs.reading import Run, load
 from federated.storage import write_tensors
 
 Row = tuple[str, int, int, str, str, str, str, float, int]
@@ -47,7 +48,7 @@ def write_run(
     (folder / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
     with (folder / "metrics.csv").open("w", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(COLUMNS)
+        lines.writerow(METRIC_COLUMNS)
         lines.writerows((*row[:7], repr(row[7]), row[8]) for row in rows)
     return load(folder)
 

@@ -9,8 +9,9 @@ from rollouts import Event, Span, write_rollout
 from test_plots import METHOD_NAMES, Row, full_rows, write_run
 
 from federated.answers.rollout_answers import cost, disturbances, joining, time_to_target, waiting
+from federated.runs.columns import TIMELINE_COLUMNS
 from federated.runs.history import benefit, evaluations
-from federated.runs.reading import TIMELINE, Run
+from federated.runs.reading import Run
 
 SITES = ("alder", "birch")
 """Birch joins at week 1 with a slow link; its update of round 3 is dropped."""
@@ -104,7 +105,7 @@ def row(table: pd.DataFrame, method: str, site: str, column: str = "site") -> pd
 def test_the_timeline_comes_back_to_the_bit_in_the_run_s_order(tmp_path: Path) -> None:
     hours = 0.1 + 0.2
     run = tiny(tmp_path, [("local", 0, 1, "alder", "train", hours, 1.0)])
-    assert tuple(run.timeline.columns) == TIMELINE
+    assert tuple(run.timeline.columns) == TIMELINE_COLUMNS
     assert list(run.timeline["method"].unique()) == ["local", "fedavg"]
     assert run.timeline["round"].tolist()[:4] == [1, 1, 2, 2]
     assert hours in set(run.timeline["start"])
@@ -112,7 +113,7 @@ def test_the_timeline_comes_back_to_the_bit_in_the_run_s_order(tmp_path: Path) -
 
 def test_a_run_without_a_rollout_has_an_empty_timeline(tmp_path: Path) -> None:
     run = write_run(tmp_path, full_rows(), METHOD_NAMES)
-    assert run.timeline.empty and tuple(run.timeline.columns) == TIMELINE
+    assert run.timeline.empty and tuple(run.timeline.columns) == TIMELINE_COLUMNS
 
 
 def test_evaluations_have_the_hour_at_which_the_site_had_evaluated(tmp_path: Path) -> None:

@@ -4,17 +4,12 @@ import math
 
 import pandas as pd
 
-from federated.runs.history import ROUND, SITE, events, gains, hospitals, rounds
+from federated.runs.columns import ROUND, SITE
+from federated.runs.history import events, gains, hospitals, rounds, spent
 from federated.runs.reading import Run
 
 AUC_POINT = 0.01
 
-_SPENT = {
-    "train": "computing_hours",
-    "evaluate": "computing_hours",
-    "download": "transfer_hours",
-    "upload": "transfer_hours",
-}
 _UPDATES = {"used": "used", "waiting": "late", "dropped": "dropped"}
 _ABSENCES = ("outage", "missed")
 
@@ -51,18 +46,6 @@ def waiting(run: Run) -> pd.DataFrame:
     table = table.fillna(0.0).astype(dict.fromkeys((*_UPDATES.values(), *_ABSENCES), int))
     rounds_used = used.groupby(SITE)["round"].nunique()
     return table.assign(last_share=table["last_share"] / rounds_used).reset_index()
-
-
-def spent(run: Run) -> pd.DataFrame:
-    """Return hours computing and transferring, a row per method, seed and site of the timeline."""
-    frame = run.timeline[run.timeline["site"] != ""]
-    hours = frame[SITE].assign(
-        hours=frame["end"] - frame["start"], on=frame["activity"].map(_SPENT)
-    )
-    sums = hours.groupby([*SITE, "on"], sort=False)["hours"].sum().unstack("on")
-    table = frame[SITE].drop_duplicates().merge(sums.reset_index(), on=SITE, how="left")
-    columns = [*SITE, "computing_hours", "transfer_hours"]
-    return table.reindex(columns=columns).fillna(dict.fromkeys(columns[len(SITE) :], 0.0))
 
 
 def _held_up(run: Run, used: pd.DataFrame) -> pd.DataFrame:

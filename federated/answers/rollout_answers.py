@@ -16,11 +16,9 @@ import pandas as pd
 
 from federated.answers.effort import cost, waiting
 from federated.rollout.scenario import HOURS_PER_WEEK, Hospital
+from federated.runs.columns import CELL, ROUND, SITE
 from federated.runs.history import (
     ALONE,
-    CELL,
-    ROUND,
-    SITE,
     evaluations,
     events,
     first_reached,

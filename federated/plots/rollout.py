@@ -14,9 +14,8 @@ from federated.plots.numbers import NothingToDrawError, names
 from federated.plots.rollout_axis import needs_timeline, weeks_axis
 from federated.plots.style import DOUBLE, legend_below, short, styled
 from federated.rollout.scenario import HOURS_PER_WEEK, Hospital
+from federated.runs.columns import CELL, ROUND
 from federated.runs.history import (
-    CELL,
-    ROUND,
     events,
     hospitals,
     round_weeks,

@@ -1,0 +1,32 @@
+"""What a simulation can read of the hospitals' own side, since all of them share one disk."""
+
+import json
+from pathlib import Path
+
+
+def kept_model(vault: Path) -> Path | None:
+    """Return where the model lies that a site keeps by now, None if it has none.
+
+    The newest version in the vault names it. Its predictions lie beside it, ending in ``.csv``.
+
+    Args:
+        vault: Folder of one site, method and seed.
+    """
+    versions = sorted(vault.glob("round-*.json"))
+    if not versions:
+        return None
+    facts = json.loads(versions[-1].read_text(encoding="utf-8"))["facts"]
+    if "kept" not in facts:
+        return None
+    return vault / f"kept-{facts['kept']['round']:06d}.safetensors"
+
+
+def predictions_file(vault: Path, model: str) -> Path:
+    """Return where a site's predictions lie, image by image.
+
+    Args:
+        vault: Folder of one site, method and seed.
+        model: ``kept`` or ``final``.
+    """
+    kept = kept_model(vault) if model == "kept" else None
+    return vault / f"predictions-{model}.csv" if kept is None else kept.with_suffix(".csv")
