@@ -8,7 +8,11 @@ import pytest
 from rollouts import Event, Span, write_rollout
 from test_plots import METHOD_NAMES, Row, full_rows, write_run
 
-from federated.answers.rollout_answers import cost, disturbances, joining, time_to_target, waiting
+from federated.answers.benefit import numbers as time_to_target
+from federated.answers.cost import numbers as cost
+from federated.answers.disturbances import numbers as disturbances
+from federated.answers.joining import numbers as joining
+from federated.answers.waiting import numbers as waiting
 from federated.runs.columns import TIMELINE_COLUMNS
 from federated.runs.history import benefit, evaluations
 from federated.runs.reading import Run

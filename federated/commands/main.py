@@ -169,16 +169,15 @@ def _report(folder: Path, *, quiet: bool = False) -> None:
     from federated.lazy import without_collector
 
     with without_collector():
-        from federated.plots import save_all
-        from federated.report.page import summary_table, write_summary
+        from federated.report import save_all, summary_table, write_summary
         from federated.runs.reading import load, write_parquet
     run = load(folder)
     write_parquet(run)
-    plots = save_all(run, folder / "plots")
+    plots = save_all(run, run.files.plots)
     page = write_summary(run, plots)
     if not quiet:
         print(summary_table(run))
-        print(f"\nsummary: {page}\nplots:   {folder / 'plots'} ({len(plots)} pictures)")
+        print(f"\nsummary: {page}\nplots:   {run.files.plots} ({len(plots)} pictures)")
 
 
 def _methods(arguments: argparse.Namespace) -> None:

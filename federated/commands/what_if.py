@@ -28,9 +28,10 @@ def add(commands: Any) -> None:
 
 
 def _what_if(arguments: argparse.Namespace) -> None:
-    from federated.answers.rollout_tables import unit_of
     from federated.config.study import parse
     from federated.plots.style import save
+    from federated.plots.text import printed
+    from federated.plots.time_axis import unit_of
     from federated.questions.pictures import what_if_figure
     from federated.questions.trials import the_method, trial
     from federated.questions.what_if import (
@@ -41,7 +42,6 @@ def _what_if(arguments: argparse.Namespace) -> None:
         table_text,
         targets_of,
     )
-    from federated.report.tables import printed
 
     given, folder = asked(arguments)
     method, methods = the_method(given), parse(given).common.methods

@@ -13,13 +13,13 @@ from typing import Any
 
 import pandas as pd
 
-from federated.answers.effort import waiting
-from federated.answers.rollout_answers import time_to_target
-from federated.answers.rollout_tables import Columns, mean_week, text_table, unit_of
+from federated.answers import benefit, waiting
 from federated.config.study import Given, parse, parse_overrides, with_scenario
 from federated.data import site_names
 from federated.errors import UserError
 from federated.plots.style import short
+from federated.plots.text import TextColumns, text_table
+from federated.plots.time_axis import mean_week, unit_of
 from federated.questions.tables import one_table_each, without_tables
 from federated.questions.trials import kept_auc
 from federated.rollout.scenario import HOURS_PER_WEEK, scenario_of
@@ -81,7 +81,7 @@ def folder_name(text: str) -> str:
 
 def targets_of(run: Run) -> pd.DataFrame:
     """Return the AUC that each hospital wants: columns seed, site, target."""
-    return time_to_target(run)[["seed", "site", "target"]].drop_duplicates(["seed", "site"])
+    return benefit.numbers(run)[["seed", "site", "target"]].drop_duplicates(["seed", "site"])
 
 
 def outcome(run: Run, method: str, targets: pd.DataFrame) -> pd.DataFrame:
@@ -98,7 +98,7 @@ def outcome(run: Run, method: str, targets: pd.DataFrame) -> pd.DataFrame:
         ``val_auc`` and ``test_auc`` of the kept model.
     """
     keys = ["seed", "site"]
-    table = waiting(run).query("method == @method")[[*keys, "waiting_hours"]]
+    table = waiting.numbers(run).query("method == @method")[[*keys, "waiting_hours"]]
     table = table.rename(columns={"waiting_hours": "waited_hours"})
     ends = rounds(run).query("method == @method").groupby("seed")["end"].max()
     table["hours"] = table["seed"].map(ends)
@@ -152,7 +152,7 @@ def table_text(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(later=later)
     changes = [f"{name}_change" for name in NUMBERS]
     table.loc[table["if"] == AS_IT_IS, [*changes, "later"]] = float("nan")
-    columns: Columns = {
+    columns: TextColumns = {
         "hours": ("ends after h", "{:.2f}"),
         "hours_change": ("h later", "{:+z.2f}"),
         "waited_hours": ("waited h", "{:.2f}"),

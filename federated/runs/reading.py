@@ -66,9 +66,10 @@ class Run:
     def timeline(self) -> pd.DataFrame:
         """Who did what from when to when in virtual time, in hours.
 
-        Columns ``TIMELINE_COLUMNS``; empty if the run is no rollout. ``activity`` is download, train, upload, evaluate, or what
-        became of an update: used, waiting or dropped, from its arrival to the end of the round
-        that decided. Rows of no site with ``round`` are the rounds themselves.
+        Columns ``TIMELINE_COLUMNS``; empty if the run is no rollout. ``activity`` is download,
+        train, upload, evaluate, or what became of an update: used, waiting or dropped, from its
+        arrival to the end of the round that decided. Rows of no site with ``round`` are the rounds
+        themselves.
         """
         path = self.files.timeline
         if not path.exists():
@@ -96,6 +97,11 @@ class Run:
         """What happened when, one row per event."""
         lines = self.files.events.read_text(encoding="utf-8").splitlines()
         return pd.DataFrame([json.loads(line) for line in lines])
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run came to its end, as its last event says."""
+        return "kind" in self.events and "run-ended" in set(self.events["kind"])
 
     def wide(self, split: str, model: str = "current") -> pd.DataFrame:
         """Return one row per method, seed, round and site, one column per metric."""
