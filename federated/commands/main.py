@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from federated import __version__
-from federated.commands import answers, data, questions, what_if
+from federated.commands import answers, data, questions
 from federated.errors import UserError
 
 # Neither a simulation nor its sites talk to anyone: Flower's telemetry and update check stay off.
@@ -74,7 +74,6 @@ def _parser() -> argparse.ArgumentParser:
     data.add(commands)
     answers.add(commands)
     questions.add(commands)
-    what_if.add(commands)
 
     methods = commands.add_parser("methods", help="list the methods and what makes each")
     methods.set_defaults(call=_methods)
