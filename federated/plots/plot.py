@@ -40,7 +40,7 @@ class Plot:
 
     def is_in(self, stem: str) -> bool:
         """Return whether a file of this name, without ending, holds this figure."""
-        return stem == self.file or (self.is_by_method and stem.startswith(f"{self.file}-"))
+        return stem.startswith(f"{self.file}-") if self.is_by_method else stem == self.file
 
     def drawings(self, run: Run) -> Iterator[Drawing]:
         """Yield what draws the figure of a run, also if the run lacks the numbers."""

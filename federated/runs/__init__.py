@@ -1,0 +1,1 @@
+"""The run folder: where everything lies, and a run as tidy DataFrames."""
