@@ -11,8 +11,7 @@ from test_plots import Row, full_rows, write_run
 from federated import plots
 from federated.plots.numbers import values
 from federated.report import save_all, summary_table, write_summary
-from federated.report.page import CHOSEN
-from federated.report.tables import cost_table, method_table, site_table
+from federated.report.tables import CHOSEN, cost_table, method_table, site_table
 
 AUCS = {
     ("local", "alder"): (0.80, 0.90),

@@ -1,4 +1,4 @@
-"""The one-page summary of a run: a file that opens anywhere, and the table that a command prints.
+"""The one-page summary of a run: a file that opens anywhere.
 
 ``summary.html`` holds everything it shows: no script, no font, no image from elsewhere.
 """
@@ -13,12 +13,12 @@ import pandas as pd
 from PIL import Image
 
 from federated.answers import answers
-from federated.answers.benefit import table_by_method, table_by_site
-from federated.plots.numbers import MOST_PANELS, shown_sites, values
-from federated.plots.text import markdown
+from federated.plots.numbers import shown_sites, values
 from federated.report.gallery import plot_in, save_all
 from federated.report.tables import (
     BEHIND,
+    CHOSEN,
+    MARK,
     choice_table,
     cost_table,
     failure_table,
@@ -27,9 +27,6 @@ from federated.report.tables import (
 )
 from federated.runs.reading import Run
 from federated.storage import write_bytes
-
-CHOSEN = "chosen on validation; test images were never used for a choice"
-MARK = f"{BEHIND} worse than the hospital alone (method local, means over seeds)"
 
 NARROW = 1500
 """Pixels of a figure's width; a narrower one is of one column."""
@@ -54,30 +51,6 @@ figure { margin: 1.2rem 0; } img { width: 100%; background: #fff; border-radius:
 img.narrow { width: 50%; }
 details { margin: 1rem 0; } summary { cursor: pointer; }
 """
-
-
-def summary_table(run: Run) -> str:
-    """Return test metrics of the kept models as Markdown that is also readable as it is."""
-    table = site_table(run)
-    _, note = shown_sites(values(run, "auc", "test", "kept"), "auc")
-    lines = [f"Test metrics of the kept models, {CHOSEN}." + (f" {note}." if note else ""), ""]
-    lines += markdown(table) if len(table) else ["No model has been kept yet."]
-    lines += ["", *markdown(method_table(run))] if len(table) else []
-    lines += ["", MARK] if any(table["AUC"].str.endswith(BEHIND)) else []
-    lines += _targets(run)
-    return "\n".join(lines) + "\n"
-
-
-def _targets(run: Run) -> list[str]:
-    """Return who reached the target of a rollout as Markdown; each of a few hospitals by name."""
-    by_method = table_by_method(run) if len(run.timeline) else pd.DataFrame()
-    if by_method.empty:
-        return []
-    by_site = table_by_site(run)
-    lines = ["", "Rollout: hospitals that reached their target validation AUC.", ""]
-    lines += markdown(by_method)
-    few = by_site["site"].nunique() <= MOST_PANELS
-    return [*lines, "", *markdown(by_site)] if few else lines
 
 
 def write_summary(run: Run, figures: Iterable[Path] | None = None) -> Path:

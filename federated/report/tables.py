@@ -16,6 +16,9 @@ TEST_METRICS = ("auc", "sensitivity", "specificity", "f1", "balanced_accuracy")
 BEHIND = "↓"
 """Stands behind an AUC below the one that the site reaches alone."""
 
+CHOSEN = "chosen on validation; test images were never used for a choice"
+MARK = f"{BEHIND} worse than the hospital alone (method local, means over seeds)"
+
 
 def site_table(run: Run, model: str = "kept") -> pd.DataFrame:
     """Return test metrics of the chosen models, a row per site and method, mean ± sd over seeds.
