@@ -27,8 +27,8 @@ def write_rollout(
     **settings: object,
 ) -> Run:
     """Write a run folder with a timeline; settings have dotted names."""
-    told = [{"kind": "site-registered", "site": site, "num_examples": 80} for site in sites]
-    run = write_run(folder, rows, methods, events=[*told, *events], **settings)
+    registered = [{"kind": "site-registered", "site": site, "num_examples": 80} for site in sites]
+    run = write_run(folder, rows, methods, events=[*registered, *events], **settings)
     with (folder / "timeline.csv").open("w", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(TIMELINE_COLUMNS)

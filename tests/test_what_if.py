@@ -95,7 +95,7 @@ def test_what_all_runs_share_is_no_alternative(key: str) -> None:
         changes_of(f"{key}=1")
 
 
-def told(folder: Path) -> pd.DataFrame:
+def outcome_of_tiny(folder: Path) -> pd.DataFrame:
     rows: list[Row] = metric_rows()
     for method in ("local", "fedavg"):
         for site, auc in zip(SITES, (0.82, 0.74), strict=True):
@@ -107,7 +107,7 @@ def told(folder: Path) -> pd.DataFrame:
 
 
 def test_an_outcome_by_hand(tmp_path: Path) -> None:
-    alder, birch = told(tmp_path).to_dict("records")
+    alder, birch = outcome_of_tiny(tmp_path).to_dict("records")
     # The last round ended at 340; alder waited from 176 to 180; its target is 0.8, reached at 182.
     assert (alder["hours"], alder["waited_hours"]) == (340, 4)
     assert (alder["reached"], alder["reached_week"]) == (1, 182 / 168)

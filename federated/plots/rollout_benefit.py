@@ -26,7 +26,7 @@ from federated.plots.time_axis import (
     mark_joins,
     needs_timeline,
 )
-from federated.runs.history import benefit
+from federated.runs.history import gains_over_time
 from federated.runs.reading import Run
 
 FAINT = "#C4C4C4"
@@ -44,7 +44,7 @@ def rollout_benefit(run: Run, *, width: float = DOUBLE) -> Figure:
         NothingToDrawError: the run is no rollout, or has no method ``local`` beside another.
     """
     needs_timeline(run)
-    frame = benefit(run).dropna(subset=["gain"])
+    frame = gains_over_time(run).dropna(subset=["gain"])
     if frame.empty:
         raise NothingToDrawError(f"{run.folder} has no AUC both together and alone (local).")
     methods, there = names(frame, "method"), joined(run)

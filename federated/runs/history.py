@@ -125,7 +125,7 @@ def gains(run: Run) -> pd.DataFrame:
     return table.assign(gain=table["test_auc"] - table["alone"]).drop(columns="alone")
 
 
-def benefit(run: Run) -> pd.DataFrame:
+def gains_over_time(run: Run) -> pd.DataFrame:
     """Return at each evaluation how much better the hospital is than alone at that moment.
 
     Alone it has what its latest evaluation under ``local`` gave, up to that hour; rounds need not
