@@ -21,10 +21,8 @@ from typing import Any
 
 from federated.errors import UserError
 from federated.exchange.wire import Report
-from federated.runs.reading import COLUMNS
+from federated.runs.columns import METRIC_COLUMNS, TIMELINE_COLUMNS
 from federated.storage import write_bytes
-
-TIMELINE = ("method", "seed", "round", "site", "activity", "start", "end")
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Record:
         if not written.exists():
             content = json.dumps(environment, indent=1).encode()
             write_bytes(folder / "environment.json", content)
-            write_bytes(record._metrics, (",".join(COLUMNS) + "\n").encode())
+            write_bytes(record._metrics, (",".join(METRIC_COLUMNS) + "\n").encode())
             write_bytes(record._events, b"")
             write_bytes(written, config.encode())
         return record
@@ -89,7 +87,7 @@ class Record:
         with self._timeline.open("a", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
             if is_new:
-                rows.writerow(TIMELINE)
+                rows.writerow(TIMELINE_COLUMNS)
             for s in spans:
                 rows.writerow((method, seed, round, s.site, s.activity, repr(s.start), repr(s.end)))
 

@@ -9,7 +9,8 @@ from test_plots import Row, value, write_run
 from federated.config.study import build
 from federated.rollout.clock import trip
 from federated.rollout.scenario import HOURS_PER_WEEK, scenario_of
-from federated.runs.reading import TIMELINE, Run
+from federated.runs.columns import TIMELINE_COLUMNS
+from federated.runs.reading import Run
 
 KEPT = ("auc", "sensitivity", "specificity", "f1", "balanced_accuracy")
 Span = tuple[str, int, int, str, str, float, float]
@@ -26,11 +27,11 @@ def write_rollout(
     **settings: object,
 ) -> Run:
     """Write a run folder with a timeline; settings have dotted names."""
-    told = [{"kind": "site-registered", "site": site, "num_examples": 80} for site in sites]
-    run = write_run(folder, rows, methods, events=[*told, *events], **settings)
+    registered = [{"kind": "site-registered", "site": site, "num_examples": 80} for site in sites]
+    run = write_run(folder, rows, methods, events=[*registered, *events], **settings)
     with (folder / "timeline.csv").open("w", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(TIMELINE)
+        lines.writerow(TIMELINE_COLUMNS)
         lines.writerows((*span[:5], repr(span[5]), repr(span[6])) for span in spans)
     return run
 

@@ -20,8 +20,10 @@ from federated import plots
 from federated.config.presets import METHODS
 from federated.plots.numbers import behind_local, shown_sites, values
 from federated.plots.style import method_looks
+from federated.report import save_all
 from federated.report.gallery import drawings
-from federated.runs.reading import COLUMNS, Run, load
+from federated.runs.columns import METRIC_COLUMNS
+from federated.runs.reading import Run, load
 from federated.storage import write_tensors
 
 Row = tuple[str, int, int, str, str, str, str, float, int]
@@ -47,7 +49,7 @@ def write_run(
     (folder / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
     with (folder / "metrics.csv").open("w", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(COLUMNS)
+        lines.writerow(METRIC_COLUMNS)
         lines.writerows((*row[:7], repr(row[7]), row[8]) for row in rows)
     return load(folder)
 
@@ -330,7 +332,7 @@ DRAWN = {
 @pytest.mark.parametrize("kind", ODD)
 def test_save_all_draws_what_an_odd_run_has(tmp_path: Path, kind: str) -> None:
     run = write_run(tmp_path, ODD[kind])
-    saved = plots.save_all(run, tmp_path / "plots")
+    saved = save_all(run, tmp_path / "plots")
     assert {path.stem for path in saved} == DRAWN.get(kind, WITHOUT_SITES | {"memory"})
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in saved)
 
@@ -344,7 +346,7 @@ def test_save_all_draws_every_figure_of_a_whole_run_in_the_formats_asked_for(
             folder = site_folder(run, site, method)
             write_predictions(folder, [0.1, 0.7, 0.4], [0, 1, 0])
             write_norms(folder, n=([0.1], [1.0]))
-    saved = plots.save_all(run, tmp_path / "plots", ("svg", "pdf"))
+    saved = save_all(run, tmp_path / "plots", ("svg", "pdf"))
     assert len(saved) == 2 * len(list(drawings(run)))
     # The text of a figure stays text.
     assert "consilium" in (tmp_path / "plots" / "convergence.svg").read_text()

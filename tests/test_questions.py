@@ -10,7 +10,7 @@ import pytest
 from federated.commands import main as cli
 from federated.config.rollout import Calendar, Rollout
 from federated.questions.contribution import leave_one_out, orders_to_play, shapley, worth
-from federated.questions.order import orders_to_try, own_order, settings_of, slots
+from federated.questions.order import given_queue, queues_to_try, settings_of, slots
 from federated.rollout.scenario import scenario_of
 
 PAIR_GAIN = {frozenset("ab"): 0.2, frozenset("ac"): 0.1, frozenset("bc"): 0.0}
@@ -63,8 +63,8 @@ TABLES = (
 
 def test_orders_deal_the_same_weeks_anew() -> None:
     scenario = scenario_of(Rollout(), TABLES, ["a", "b", "c"])
-    assert own_order(scenario) == ("b", "c", "a") and slots(scenario) == [0.0, 0.0, 8.0]
-    tried = orders_to_try(scenario, 24, 0)
+    assert given_queue(scenario) == ("b", "c", "a") and slots(scenario) == [0.0, 0.0, 8.0]
+    tried = queues_to_try(scenario, 24, 0)
     # Who goes live together has no order: three ways to choose who comes last.
     assert tried[0] == ("b", "c", "a") and {order[-1] for order in tried} == {"a", "b", "c"}
     assert len(tried) == 3

@@ -5,13 +5,14 @@ import math
 import pandas as pd
 
 from federated.exchange.wire import Report
-from federated.runs.reading import COLUMNS, write_parquet
+from federated.runs.columns import METRIC_COLUMNS
+from federated.runs.reading import write_parquet
 from server.record import Record
 
 
 def test_long_form_comes_back_to_the_bit(run_tiny) -> None:
     run = run_tiny(methods="fedavg", rounds=1)
-    assert tuple(run.metrics.columns) == COLUMNS
+    assert tuple(run.metrics.columns) == METRIC_COLUMNS
     value = 0.1 + 0.2 * math.pi
     record = Record(run.folder)
     record.add(

@@ -1,6 +1,7 @@
 """Figures of a rollout's answers against the numbers of a timeline computed by hand."""
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from test_rollout_answers import SITES, tiny
 from test_rollout_plots import texts
 
 from federated import plots
-from federated.answers.rollout_target import EDGE
+from federated.answers import benefit, disturbances, joining, waiting
+from federated.plots.reached import EDGE
 from federated.runs.reading import load
 
 MANY = [f"hospital-{i:02d}" for i in range(40)]
@@ -39,7 +41,7 @@ def drawn(figure: Figure, title: str) -> list[list[float]]:
 
 
 def test_a_lane_has_the_weeks_together_and_alone(tmp_path: Path) -> None:
-    ax = panel(plots.rollout_target(tiny(tmp_path)), "fedavg")
+    ax = panel(benefit.figure(tiny(tmp_path)), "fedavg")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["alder", "birch"]
     assert marks(ax, "reached_week") == [(week(182), "o"), (week(183), "o")]
     assert marks(ax, "alone_week") == [(week(338), "o"), (week(339), "o")]
@@ -58,7 +60,7 @@ def test_methods_of_a_study_s_own_are_told_apart(tmp_path: Path) -> None:
     config = "".join(f'{key} = "{value}"\n' for key, value in bases.items())
     config = 'methods = ["local", "mine", "yours"]\nrounds = 3\n' + config
     (tmp_path / "config.toml").write_text(config)
-    figure = plots.rollout_target(load(run.folder))
+    figure = benefit.figure(load(run.folder))
     colours = {
         line.get_color()
         for title in ("mine", "yours")
@@ -69,7 +71,7 @@ def test_methods_of_a_study_s_own_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_what_was_never_reached_is_an_arrow_beyond_the_end(tmp_path: Path) -> None:
-    ax = panel(plots.rollout_target(tiny(tmp_path), 0.75), "fedavg")
+    ax = panel(benefit.figure(tiny(tmp_path), 0.75), "fedavg")
     # Birch ends at 0.7 together and at 0.6 alone; the run ends at hour 349.
     late = (week(EDGE * 349), ">")
     assert marks(ax, "reached_week") == [(week(182), "o"), late]
@@ -97,7 +99,7 @@ def test_the_mark_of_several_seeds_is_their_median_and_never_is_later_than_all(
         seeds=(0, 1, 2),
         **{"rollout.hospital.birch.go-live": "1"},
     )
-    ax = panel(plots.rollout_target(run), "fedavg")
+    ax = panel(benefit.figure(run), "fedavg")
     assert marks(ax, "reached_week") == [(week(182), "o"), (week(EDGE * 349), ">")]
     assert "a seed" in texts(ax)
 
@@ -106,7 +108,7 @@ def test_of_many_hospitals_the_share_that_has_reached_its_target_is_drawn(tmp_pa
     run = made_up(
         tmp_path, MANY, 4, {"rollout.group.late.count": 10, "rollout.group.late.go-live": "2"}
     )
-    (ax,) = plots.rollout_target(run).axes
+    (ax,) = benefit.figure(run).axes
     live, alone, together = ax.lines
     assert live.get_ydata()[-1] == 1.0
     # 30 of 40 are there from the start.
@@ -118,7 +120,7 @@ def test_of_many_hospitals_the_share_that_has_reached_its_target_is_drawn(tmp_pa
 
 
 def test_hours_are_stacked_and_beside_them_is_who_held_everyone_up(tmp_path: Path) -> None:
-    spent, held = plots.rollout_waiting(tiny(tmp_path)).axes
+    spent, held = waiting.figure(tiny(tmp_path)).axes
     assert [label.get_text() for label in spent.get_yticklabels()] == list(SITES)
     # Computing, transfer, waiting of alder and birch; as in test_waiting_by_hand.
     assert [lengths(spent, place) for place in range(3)] == [[22, 24], [6, 4], [4, 0]]
@@ -128,7 +130,7 @@ def test_hours_are_stacked_and_beside_them_is_who_held_everyone_up(tmp_path: Pat
 
 def test_of_many_hospitals_those_that_held_everyone_up_are_drawn(tmp_path: Path) -> None:
     slow = {f"rollout.hospital.{MANY[-1]}.speed": 0.5, "rollout.image-seconds": 60.0}
-    figure = plots.rollout_waiting(made_up(tmp_path, MANY, 2, slow))
+    figure = waiting.figure(made_up(tmp_path, MANY, 2, slow))
     spent, _ = figure.axes
     names = [label.get_text() for label in spent.get_yticklabels()]
     assert len(names) == 30 and names[0] == MANY[-1]
@@ -136,12 +138,12 @@ def test_of_many_hospitals_those_that_held_everyone_up_are_drawn(tmp_path: Path)
 
 
 def test_nobody_held_anyone_up_is_said(tmp_path: Path) -> None:
-    _, held = plots.rollout_waiting(made_up(tmp_path, SITES, 2, {})).axes
+    _, held = waiting.figure(made_up(tmp_path, SITES, 2, {})).axes
     assert [text.get_text() for text in held.texts] == ["no round waited for one hospital alone"]
 
 
 def test_a_newcomer_has_its_gain_and_how_the_others_moved(tmp_path: Path) -> None:
-    own, others = plots.rollout_joining(tiny(tmp_path)).axes
+    own, others = joining.figure(tiny(tmp_path)).axes
     assert [label.get_text() for label in own.get_yticklabels()] == ["birch, week 1"]
     # As in test_joining_is_of_newcomers_and_of_methods_that_share; the first line is zero.
     assert own.lines[1].get_xdata() == pytest.approx([0.02])
@@ -150,7 +152,7 @@ def test_a_newcomer_has_its_gain_and_how_the_others_moved(tmp_path: Path) -> Non
 
 def test_many_newcomers_are_dots_over_the_week_in_which_they_joined(tmp_path: Path) -> None:
     settings = {"rollout.group.late.count": 35, "rollout.group.late.go-live": "2"}
-    own, others = plots.rollout_joining(made_up(tmp_path, MANY, 5, settings)).axes
+    own, others = joining.figure(made_up(tmp_path, MANY, 5, settings)).axes
     for ax in (own, others):
         assert list(ax.lines[1].get_xdata()) == [2] * 35
 
@@ -160,7 +162,7 @@ def test_a_disturbance_has_the_hospital_and_the_others_at_three_moments(tmp_path
         "rollout.hospital.alder.new-scanner": "2",
         "rollout.hospital.birch.leave": "2",
     }
-    figure = plots.rollout_disturbances(tiny(tmp_path, **settings))
+    figure = disturbances.figure(tiny(tmp_path, **settings))
     local_others, local_own, others, own = drawn(figure, "alder: new scanner")
     assert own == pytest.approx([(0.7 + 0.8) / 2, 0.75, 0.75])
     assert others == pytest.approx([0.65, 0.7, 0.7])
@@ -170,7 +172,7 @@ def test_a_disturbance_has_the_hospital_and_the_others_at_three_moments(tmp_path
 
 def test_a_hospital_that_has_left_has_no_last_auc(tmp_path: Path) -> None:
     run = made_up(tmp_path, SITES, 4, {"rollout.hospital.birch.leave": "2"})
-    own = drawn(plots.rollout_disturbances(run), "birch: left")[-1]
+    own = drawn(disturbances.figure(run), "birch: left")[-1]
     assert np.isfinite(own[0]) and np.isnan(own[1:]).all()
 
 
@@ -178,14 +180,14 @@ def test_of_many_disturbances_those_with_the_greatest_fall_are_drawn_in_time_ord
     tmp_path: Path,
 ) -> None:
     outages = {f"rollout.hospital.{name}.outages": str(i % 5 + 1) for i, name in enumerate(MANY)}
-    figure = plots.rollout_disturbances(made_up(tmp_path, MANY, 7, outages))
+    figure = disturbances.figure(made_up(tmp_path, MANY, 7, outages))
     assert str(figure.get_suptitle()) == "The 12 of 40 disturbances after which AUC fell most"
     weeks = [int(ax.get_title().split("week ")[1].split()[0]) for ax in figure.axes]
     assert len(weeks) == 12 and weeks == sorted(weeks)
 
 
-@pytest.mark.parametrize("name", ["rollout_target", "rollout_waiting", "rollout_joining"])
-def test_a_run_with_nobody_together_has_none_of_them(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("answer", [benefit, waiting, joining])
+def test_a_run_with_nobody_together_has_none_of_them(answer: ModuleType, tmp_path: Path) -> None:
     run = made_up(tmp_path, SITES, 2, {}, methods=["local"])
     with pytest.raises(plots.NothingToDrawError):
-        getattr(plots, name)(run)
+        answer.figure(run)

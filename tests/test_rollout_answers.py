@@ -8,9 +8,10 @@ import pytest
 from rollouts import Event, Span, write_rollout
 from test_plots import METHOD_NAMES, Row, full_rows, write_run
 
-from federated.answers.rollout_answers import cost, disturbances, joining, time_to_target, waiting
-from federated.runs.history import benefit, evaluations
-from federated.runs.reading import TIMELINE, Run
+from federated.answers import benefit, cost, disturbances, joining, waiting
+from federated.runs.columns import TIMELINE_COLUMNS
+from federated.runs.history import evaluations, gains_over_time
+from federated.runs.reading import Run
 
 SITES = ("alder", "birch")
 """Birch joins at week 1 with a slow link; its update of round 3 is dropped."""
@@ -92,8 +93,8 @@ def tiny(
     events += [{**absent, "round": 6, "reason": "outage"}]
     spans: list[Span] = [(method, 0, *span) for method, *span in TRIPS]  # type: ignore[misc]
     given = {"rollout.hospital.birch.go-live": "1", **settings}
-    told = events + (again or [])
-    return write_rollout(folder, metric_rows(), spans + (extra or []), told, SITES, **given)
+    events += again or []
+    return write_rollout(folder, metric_rows(), spans + (extra or []), events, SITES, **given)
 
 
 def row(table: pd.DataFrame, method: str, site: str, column: str = "site") -> pd.Series:
@@ -104,7 +105,7 @@ def row(table: pd.DataFrame, method: str, site: str, column: str = "site") -> pd
 def test_the_timeline_comes_back_to_the_bit_in_the_run_s_order(tmp_path: Path) -> None:
     hours = 0.1 + 0.2
     run = tiny(tmp_path, [("local", 0, 1, "alder", "train", hours, 1.0)])
-    assert tuple(run.timeline.columns) == TIMELINE
+    assert tuple(run.timeline.columns) == TIMELINE_COLUMNS
     assert list(run.timeline["method"].unique()) == ["local", "fedavg"]
     assert run.timeline["round"].tolist()[:4] == [1, 1, 2, 2]
     assert hours in set(run.timeline["start"])
@@ -112,7 +113,7 @@ def test_the_timeline_comes_back_to_the_bit_in_the_run_s_order(tmp_path: Path) -
 
 def test_a_run_without_a_rollout_has_an_empty_timeline(tmp_path: Path) -> None:
     run = write_run(tmp_path, full_rows(), METHOD_NAMES)
-    assert run.timeline.empty and tuple(run.timeline.columns) == TIMELINE
+    assert run.timeline.empty and tuple(run.timeline.columns) == TIMELINE_COLUMNS
 
 
 def test_evaluations_have_the_hour_at_which_the_site_had_evaluated(tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_evaluations_have_the_hour_at_which_the_site_had_evaluated(tmp_path: Pat
 
 
 def test_the_target_is_what_the_hospital_reaches_alone(tmp_path: Path) -> None:
-    table = time_to_target(tiny(tmp_path))
+    table = benefit.numbers(tiny(tmp_path))
     alder, birch = row(table, "fedavg", "alder"), row(table, "fedavg", "birch")
     # Alone alder is best in round 3, evaluated at hour 338; together 0.8 is there in round 2.
     assert (alder["target"], alder["reached_hours"], alder["alone_hours"]) == (0.8, 182, 338)
@@ -136,12 +137,12 @@ def test_the_target_is_what_the_hospital_reaches_alone(tmp_path: Path) -> None:
 
 def test_a_stated_target_goes_before_and_may_never_be_reached(tmp_path: Path) -> None:
     settings = {"rollout.target-auc": 0.78, "rollout.hospital.birch.target-auc": 0.65}
-    table = time_to_target(tiny(tmp_path, **settings))
+    table = benefit.numbers(tiny(tmp_path, **settings))
     alder, birch = row(table, "fedavg", "alder"), row(table, "fedavg", "birch")
     assert (alder["target"], birch["target"]) == (0.78, 0.65)
     assert (alder["reached_hours"], birch["reached_hours"]) == (182, 183)
     assert math.isnan(birch["alone_hours"]) and math.isnan(birch["sooner_weeks"])
-    high = time_to_target(tiny(tmp_path / "high", **{"rollout.target-auc": 0.99}))
+    high = benefit.numbers(tiny(tmp_path / "high", **{"rollout.target-auc": 0.99}))
     assert high["reached_hours"].isna().all() and high["test_auc"].isna().all()
 
 
@@ -149,14 +150,14 @@ def test_without_local_there_is_no_target(tmp_path: Path) -> None:
     rows = [r for r in metric_rows() if r[0] == "fedavg"]
     spans: list[Span] = [("fedavg", 0, 1, "", "round", 0.0, 1.0)]
     run = write_rollout(tmp_path, rows, spans, sites=SITES, methods=["fedavg"])
-    table = time_to_target(run)
+    table = benefit.numbers(run)
     assert len(table) == 2
     assert table[["target", "reached_hours", "sooner_weeks"]].isna().all(axis=None)
-    assert cost(run)["gain"].isna().all() and benefit(run)["gain"].isna().all()
+    assert cost.numbers(run)["gain"].isna().all() and gains_over_time(run)["gain"].isna().all()
 
 
 def test_waiting_by_hand(tmp_path: Path) -> None:
-    table = waiting(tiny(tmp_path))
+    table = waiting.numbers(tiny(tmp_path))
     alder, birch = row(table, "fedavg", "alder"), row(table, "fedavg", "birch")
     assert alder["computing_hours"] == (6 + 6 + 4) + (2 + 2 + 2)
     assert alder["transfer_hours"] == 4 + (1 + 1)
@@ -177,7 +178,7 @@ def test_an_update_from_before_a_round_is_not_what_the_round_waited_from(tmp_pat
         ("fedavg", 0, 5, "birch", "used", 346.0, 672.5),
         ("fedavg", 0, 5, "alder", "used", 672.5, 672.5),
     ]
-    table = waiting(tiny(tmp_path, extra))
+    table = waiting.numbers(tiny(tmp_path, extra))
     # Round 5 began at 672, so alder held it up for half an hour and not since 346.
     assert row(table, "fedavg", "alder")["held_up_hours"] == 0.5
     assert row(table, "fedavg", "alder")["last_share"] == 1 / 4
@@ -191,7 +192,7 @@ def test_those_who_arrive_together_are_not_the_last(tmp_path: Path) -> None:
         ("fedavg", 0, 4, "alder", "used", 510.0, 510.0),
         ("fedavg", 0, 4, "birch", "used", 510.0, 510.0),
     ]
-    table = waiting(tiny(tmp_path, extra))
+    table = waiting.numbers(tiny(tmp_path, extra))
     assert row(table, "fedavg", "alder")["last_share"] == 0
     assert row(table, "fedavg", "birch")["last_share"] == 1 / 2
 
@@ -199,7 +200,7 @@ def test_those_who_arrive_together_are_not_the_last(tmp_path: Path) -> None:
 def test_cost_by_hand(tmp_path: Path) -> None:
     prices = {"cost-per-hour": 2.0, "kilowatts": 0.5}
     settings = {f"rollout.hospital.birch.{name}": price for name, price in prices.items()}
-    table = cost(tiny(tmp_path, **settings))
+    table = cost.numbers(tiny(tmp_path, **settings))
     alder, birch = row(table, "fedavg", "alder"), row(table, "fedavg", "birch")
     assert (alder["mb_down"], alder["mb_up"], birch["mb_down"]) == (6, 3, 4)
     assert (birch["compute_hours"], birch["money"], birch["kwh"]) == (24, 48, 12)
@@ -212,7 +213,7 @@ def test_cost_by_hand(tmp_path: Path) -> None:
 
 
 def test_joining_is_of_newcomers_and_of_methods_that_share(tmp_path: Path) -> None:
-    (joiner,) = joining(tiny(tmp_path)).to_dict("records")
+    (joiner,) = joining.numbers(tiny(tmp_path)).to_dict("records")
     assert (joiner["method"], joiner["joiner"], joiner["week"]) == ("fedavg", "birch", 1)
     assert joiner["own_gain"] == pytest.approx(0.02)
     # Alder: 0.7 in round 1, 0.75 in round 3.
@@ -222,11 +223,11 @@ def test_joining_is_of_newcomers_and_of_methods_that_share(tmp_path: Path) -> No
 def test_to_join_again_after_an_unlearning_is_not_to_join(tmp_path: Path) -> None:
     joined = {"kind": "hospital-joined", "method": "fedavg", "seed": 0, "round": 3, "hours": 336.0}
     run = tiny(tmp_path, again=[{**joined, "site": site} for site in SITES])
-    assert list(joining(run)["week"]) == [1]
+    assert list(joining.numbers(run)["week"]) == [1]
 
 
 def test_a_hospital_that_was_never_evaluated_never_reached_its_target(tmp_path: Path) -> None:
-    table = time_to_target(tiny(tmp_path, [("fedavg", 0, 3, "cedar", "train", 336.0, 999.0)]))
+    table = benefit.numbers(tiny(tmp_path, [("fedavg", 0, 3, "cedar", "train", 336.0, 999.0)]))
     assert math.isnan(row(table, "fedavg", "cedar")["reached_hours"])
 
 
@@ -236,7 +237,7 @@ def test_disturbances_compare_the_same_hospitals_before_and_after(tmp_path: Path
         "rollout.hospital.alder.garbage": "1-2",
         "rollout.hospital.alder.leave": "40",
     }
-    table = disturbances(tiny(tmp_path, **settings))
+    table = disturbances.numbers(tiny(tmp_path, **settings))
     # Alone no round has a beginning but its slot.
     local = table[table["method"] == "local"].iloc[0]
     assert (local["before"], local["after"]) == (0.6, pytest.approx((0.7 + 0.8) / 2))
@@ -256,7 +257,7 @@ def test_disturbances_compare_the_same_hospitals_before_and_after(tmp_path: Path
 
 
 def test_benefit_is_over_what_it_had_alone_at_that_hour(tmp_path: Path) -> None:
-    table = benefit(tiny(tmp_path))
+    table = gains_over_time(tiny(tmp_path))
     assert set(table["method"]) == {"fedavg"}
     alder = table[table["site"] == "alder"]["gain"].tolist()
     birch = table[table["site"] == "birch"]["gain"].tolist()

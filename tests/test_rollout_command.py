@@ -10,11 +10,9 @@ from test_plots import METHOD_NAMES, full_rows, write_run
 from test_rollout_answers import SITES, metric_rows, tiny
 from test_rollout_plots import BUSY, FIVE
 
-from federated.answers.rollout_answers import time_to_target, waiting
-from federated.answers.rollout_tables_and_figures import answers
+from federated.answers import MEANINGS, answer_named, benefit, waiting
 from federated.commands import main as cli
-from federated.commands.answers import MEANINGS
-from federated.report.tables import markdown
+from federated.plots.text import markdown
 
 FIGURES = {
     "benefit": {"target", "benefit"},
@@ -25,10 +23,6 @@ FIGURES = {
 }
 
 
-def test_there_is_a_command_for_every_answer() -> None:
-    assert list(MEANINGS) == list(answers())
-
-
 @pytest.mark.parametrize("name", MEANINGS)
 def test_an_answer_is_printed_as_the_page_has_it_and_written_in_full(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -36,13 +30,13 @@ def test_an_answer_is_printed_as_the_page_has_it_and_written_in_full(
     run = made_up(tmp_path, FIVE, 12, BUSY)
     assert cli.main([name, str(tmp_path)]) == 0
     printed = capsys.readouterr()
-    answer = answers()[name]
-    for table in answer.tables:
+    declared = answer_named(name)
+    for table in declared.tables:
         assert table.title in printed.out and table.note in printed.out
-        assert "\n".join(markdown(table.of(run))) in printed.out
+        assert "\n".join(markdown(table.rows(run))) in printed.out
     written = pd.read_csv(tmp_path / "answers" / f"{name}.csv")
     pd.testing.assert_frame_equal(
-        written, answer.numbers(run), check_dtype=False, check_index_type=False
+        written, declared.numbers(run), check_dtype=False, check_index_type=False
     )
     for stem in FIGURES[name]:
         for kind in ("png", "pdf"):
@@ -63,7 +57,7 @@ def test_an_ended_run_is_not_called_unfinished(
         assert cli.main([name, str(run.folder)]) == 0
     assert "has not ended" not in capsys.readouterr().err
     pd.testing.assert_frame_equal(
-        pd.read_csv(run.folder / "answers" / "waiting.csv"), waiting(run), check_dtype=False
+        pd.read_csv(run.folder / "answers" / "waiting.csv"), waiting.numbers(run), check_dtype=False
     )
 
 
@@ -73,7 +67,7 @@ def test_another_target_may_be_asked_for(
     settings = {"rollout.target-auc": 0.78, "rollout.hospital.birch.target-auc": 0.65}
     run = tiny(tmp_path, **settings)
     assert cli.main(["benefit", str(tmp_path), "--target", "0.7"]) == 0
-    table = time_to_target(run, 0.7).query("method == 'fedavg'")
+    table = benefit.numbers(run, 0.7).query("method == 'fedavg'")
     # Alder has 0.7 in its first evaluation, birch in its second.
     assert table["target"].to_list() == [0.7, 0.7]
     assert table["reached_hours"].to_list() == [12, 349]

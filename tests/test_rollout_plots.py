@@ -11,11 +11,12 @@ from test_rollout_answers import tiny
 from test_summary import Page, cells
 
 from federated import plots
-from federated.answers.rollout_tables import site_target_table, target_table
-from federated.answers.rollout_tables_and_figures import answers
-from federated.report.gallery import caption, drawings
-from federated.report.page import summary_table, write_summary
-from federated.report.tables import markdown
+from federated.answers import answers, cost
+from federated.answers.benefit import table_by_method, table_by_site
+from federated.plots.rollout_benefit import rollout_benefit
+from federated.plots.text import markdown
+from federated.report import save_all, summary_table, write_summary
+from federated.report.gallery import drawings, plot_in
 from federated.runs.reading import Run, load
 
 FIVE = ("alder", "birch", "cedar", "dogwood", "elm")
@@ -55,7 +56,7 @@ def texts(ax: Axes) -> list[str]:
 
 def site_text(run: Run) -> str:
     """Return the per-hospital targets as Markdown."""
-    return "\n".join(markdown(site_target_table(run)))
+    return "\n".join(markdown(table_by_site(run)))
 
 
 def test_lanes_are_in_the_order_of_joining_and_everything_is_in_the_legend(five: Run) -> None:
@@ -116,7 +117,7 @@ def test_of_many_lanes_some_are_named_and_the_figure_fits_a_page(tmp_path: Path)
     (ax,) = figure.axes
     assert len(ax.get_yticks()) == 15 and ax.get_ylim()[0] == pytest.approx(99.6)
     assert figure.get_figheight() < 9
-    saved = {path.stem for path in plots.save_all(run, tmp_path / "plots")}
+    saved = {path.stem for path in save_all(run, tmp_path / "plots")}
     assert saved >= ROLLOUT - {"rollout-disturbances"}
 
 
@@ -137,7 +138,7 @@ def test_whoever_joins_after_the_end_stretches_no_axis(tmp_path: Path) -> None:
     run = made_up(tmp_path, FIVE[:3], 4, {"rollout.hospital.cedar.go-live": "90"})
     (lanes,) = plots.rollout(run).axes
     assert [label.get_text() for label in lanes.get_yticklabels()] == ["alder", "birch"]
-    for figure in (plots.rollout_convergence(run), plots.rollout_benefit(run)):
+    for figure in (plots.rollout_convergence(run), rollout_benefit(run)):
         assert figure.axes[0].get_xlim()[1] < 5
 
 
@@ -149,7 +150,7 @@ def test_an_absence_is_a_gap_over_virtual_time(five: Run) -> None:
 
 
 def test_the_mean_benefit_is_over_the_hospitals_of_a_round(tmp_path: Path) -> None:
-    mean = line(panel(plots.rollout_benefit(tiny(tmp_path)), "fedavg"), "mean")
+    mean = line(panel(rollout_benefit(tiny(tmp_path)), "fedavg"), "mean")
     np.testing.assert_allclose(
         mean.get_ydata(), [0.1, (0.1 + 0.15) / 2, (-0.05 + 0.1) / 2], atol=1e-12
     )
@@ -158,14 +159,14 @@ def test_the_mean_benefit_is_over_the_hospitals_of_a_round(tmp_path: Path) -> No
 
 def test_cost_is_in_money_only_if_everyone_has_a_price(tmp_path: Path) -> None:
     price = "rollout.hospital.{}.cost-per-hour".format
-    some = plots.rollout_cost(tiny(tmp_path / "some", **{price("birch"): 2.0})).axes[0]
+    some = cost.figure(tiny(tmp_path / "some", **{price("birch"): 2.0})).axes[0]
     assert some.get_xlabel() == "virtual hours of computing"
     assert (list(line(some, "birch").get_xdata()), list(line(some, "alder").get_xdata())) == (
         [24],
         [22],
     )
     prices = {price("birch"): 2.0, price("alder"): 1.0}
-    every = plots.rollout_cost(tiny(tmp_path / "every", **prices)).axes[0]
+    every = cost.figure(tiny(tmp_path / "every", **prices)).axes[0]
     assert "currency" in every.get_xlabel()
     assert list(line(every, "birch").get_xdata()) == [48]
     assert list(line(every, "birch").get_ydata()) == [pytest.approx(0.02)]
@@ -174,7 +175,7 @@ def test_cost_is_in_money_only_if_everyone_has_a_price(tmp_path: Path) -> None:
 def test_a_run_that_is_no_rollout_says_so_and_has_none_of_the_figures(tmp_path: Path) -> None:
     run = write_run(tmp_path, full_rows(), METHOD_NAMES)
     assert not ROLLOUT & {name for name, _ in drawings(run)}
-    for draw in (plots.rollout, plots.rollout_convergence, plots.rollout_benefit):
+    for draw in (plots.rollout, plots.rollout_convergence, rollout_benefit):
         with pytest.raises(plots.NothingToDrawError, match="no rollout"):
             draw(run)
     assert "Rollout" not in summary_table(run)
@@ -183,10 +184,10 @@ def test_a_run_that_is_no_rollout_says_so_and_has_none_of_the_figures(tmp_path: 
 
 def test_a_rollout_without_local_lacks_what_compares_with_it(tmp_path: Path) -> None:
     run = made_up(tmp_path, FIVE[:3], 4, {"rollout.target-auc": 0.5}, methods=["fedavg"])
-    saved = {path.stem for path in plots.save_all(run, tmp_path / "plots")}
+    saved = {path.stem for path in save_all(run, tmp_path / "plots")}
     drawn = {"rollout", "rollout-convergence", "rollout-target", "rollout-waiting"}
     assert saved & ROLLOUT == drawn
-    assert list(target_table(run).columns) == ["method", "reached"]
+    assert list(table_by_method(run).columns) == ["method", "reached"]
     assert "Who reached the target" in Page(write_summary(run, [])).text
 
 
@@ -200,47 +201,51 @@ def test_an_unfinished_rollout_has_a_page(tmp_path: Path) -> None:
         spans.itertuples(index=False, name=None),
         sites=FIVE[:3],
     )
-    saved = plots.save_all(run, tmp_path / "plots")
+    saved = save_all(run, tmp_path / "plots")
     assert {path.stem for path in saved} & ROLLOUT == {"rollout", "rollout-convergence"}
     assert "No model has been kept yet." in summary_table(run)
     assert "Hours and waiting" not in Page(write_summary(run, saved)).text
     with pytest.raises(plots.NothingToDrawError, match="fedavg"):
         plots.rollout(run, "fedavg")
     empty = write_rollout(tmp_path / "empty", [], [], sites=FIVE[:3])
-    assert plots.save_all(empty, tmp_path / "none") == []
+    assert save_all(empty, tmp_path / "none") == []
 
 
 def test_the_page_holds_the_tables_the_figures_and_virtual_dates(five: Run) -> None:
-    figures = plots.save_all(five, five.folder / "plots")
+    figures = save_all(five, five.folder / "plots")
     page = Page(write_summary(five, figures))
     lines = page.text.split("\n")
     assert len(page.sources) == len(figures)
-    for table in (table for answer in answers().values() for table in answer.tables):
-        assert not table.of(five).empty and table.title in lines and table.note in lines
+    for table in (table for answer in answers() for table in answer.tables):
+        assert not table.rows(five).empty and table.title in lines and table.note in lines
     assert lines.index("Rollout") < lines.index("Hours and waiting") < lines.index("Plots")
     # A figure stands right behind the table that it belongs to.
     waiting = lines.index("Hours and waiting")
-    assert waiting < lines.index(caption("rollout-waiting")) < lines.index("Costs and gains")
+    assert (
+        waiting < lines.index(plot_in("rollout-waiting").caption) < lines.index("Costs and gains")
+    )
     # Birch joins in week 4.
     assert "2026-02-02" in lines[lines.index("Newcomers") :]
 
 
 def test_the_printed_table_names_a_few_hospitals_and_counts_many(five: Run) -> None:
     printed = summary_table(five)
-    assert all(row in printed for row in markdown(target_table(five)) + site_text(five).split("\n"))
+    assert all(
+        row in printed for row in markdown(table_by_method(five)) + site_text(five).split("\n")
+    )
     many = made_up(five.folder / "many", [f"s{i}" for i in range(13)], 2, {})
     printed = summary_table(many)
-    assert markdown(target_table(many))[-1] in printed and "target AUC" not in printed
+    assert markdown(table_by_method(many))[-1] in printed and "target AUC" not in printed
 
 
-def test_the_target_table_has_times_and_a_dash_for_never(tmp_path: Path) -> None:
+def test_the_table_by_method_has_times_and_a_dash_for_never(tmp_path: Path) -> None:
     run = tiny(tmp_path, **{"rollout.hospital.alder.target-auc": 0.9})
     text = site_text(run)
     assert cells(text, "alder", "fedavg")[2:] == ["0.900", *["–"] * 5]
     # 15 hours after it joined, 171 alone.
     birch = ["0.600", "week 1.1", "0.1", "1.0", "+0.9", "0.550"]
     assert cells(text, "birch", "fedavg")[2:] == birch
-    (counts,) = target_table(run).to_dict("records")
+    (counts,) = table_by_method(run).to_dict("records")
     assert (counts["reached"], counts["alone"], counts["only together"]) == (
         "1 of 2",
         "1 of 2",

@@ -13,6 +13,32 @@ FORBIDDEN = {
 }
 
 
+ROOMS = (
+    "errors",
+    "seeding",
+    "storage",
+    "lazy",
+    "config",
+    "exchange",
+    "learning",
+    "rollout",
+    "phantom",
+    "data",
+    "methods",
+    "runs",
+    "plots",
+    "answers",
+    "engine",
+    "questions",
+    "report",
+    "commands",
+)
+"""The rooms of ``federated`` from the bottom to the top; each uses only those before it."""
+
+DOORS = {"results"}
+"""What a reader imports from outside, beside the rooms; no room uses it."""
+
+
 def imports(path: Path) -> set[str]:
     """Return the top-level packages that a file imports, wherever in the file."""
     found = set()
@@ -30,6 +56,36 @@ def test_packages_import_only_downwards(package: str) -> None:
     assert files
     for path in files:
         assert not imports(path) & FORBIDDEN[package], path
+
+
+def rooms_used(path: Path) -> set[str]:
+    """Return the rooms of ``federated`` that a file imports, wherever in the file."""
+    used = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        used |= {name.split(".")[1] for name in names if name.startswith("federated.")}
+    return used - {"__version__"}
+
+
+def test_every_room_has_its_place() -> None:
+    federated = ROOT / "federated"
+    there = {path.stem for path in federated.glob("*.py")} - {"__init__"}
+    there |= {path.parent.name for path in federated.glob("*/__init__.py")}
+    assert there - DOORS == set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_uses_only_rooms_below_it(room: str) -> None:
+    federated = ROOT / "federated"
+    files = [*(federated / room).rglob("*.py"), *federated.glob(f"{room}.py")]
+    below = {*ROOMS[: ROOMS.index(room) + 1]}
+    upwards = {str(path.relative_to(ROOT)): rooms_used(path) - below for path in files}
+    assert {path: rooms for path, rooms in upwards.items() if rooms} == {}
 
 
 def test_training_knows_neither_flower_nor_ray() -> None:

@@ -10,8 +10,8 @@ from test_plots import Row, full_rows, write_run
 
 from federated import plots
 from federated.plots.numbers import values
-from federated.report.page import CHOSEN, summary_table, write_summary
-from federated.report.tables import cost_table, method_table, site_table
+from federated.report import save_all, summary_table, write_summary
+from federated.report.tables import CHOSEN, cost_table, method_table, site_table
 
 AUCS = {
     ("local", "alder"): (0.80, 0.90),
@@ -132,7 +132,7 @@ def test_the_page_holds_the_numbers_the_failures_and_the_environment(tmp_path: P
 
 def test_the_page_needs_nothing_from_elsewhere_and_holds_the_saved_figures(tmp_path: Path) -> None:
     run = write_run(tmp_path, full_rows(rounds=2))
-    figures = plots.save_all(run, tmp_path / "drawn")
+    figures = save_all(run, tmp_path / "drawn")
     path = write_summary(run, figures)
     page = Page(path)
     prefix = "data:image/png;base64,"

@@ -14,14 +14,12 @@ from federated.commands import main as cli
 from federated.config.study import parse, parse_overrides
 from federated.data import site_names
 from federated.errors import UserError
-from federated.questions.pictures import what_if_figure
+from federated.questions.alternatives import changed, changes_of, folder_name
 from federated.questions.what_if import (
     AS_IT_IS,
     EVERYONE,
-    changed,
-    changes_of,
     compared,
-    folder_name,
+    figure,
     outcome,
     targets_of,
 )
@@ -97,7 +95,7 @@ def test_what_all_runs_share_is_no_alternative(key: str) -> None:
         changes_of(f"{key}=1")
 
 
-def told(folder: Path) -> pd.DataFrame:
+def outcome_of_tiny(folder: Path) -> pd.DataFrame:
     rows: list[Row] = metric_rows()
     for method in ("local", "fedavg"):
         for site, auc in zip(SITES, (0.82, 0.74), strict=True):
@@ -109,7 +107,7 @@ def told(folder: Path) -> pd.DataFrame:
 
 
 def test_an_outcome_by_hand(tmp_path: Path) -> None:
-    alder, birch = told(tmp_path).to_dict("records")
+    alder, birch = outcome_of_tiny(tmp_path).to_dict("records")
     # The last round ended at 340; alder waited from 176 to 180; its target is 0.8, reached at 182.
     assert (alder["hours"], alder["waited_hours"]) == (340, 4)
     assert (alder["reached"], alder["reached_week"]) == (1, 182 / 168)
@@ -156,20 +154,20 @@ def test_differences_are_taken_seed_by_seed_and_over_hospitals_that_are_in_both(
 
 
 def test_the_picture_has_everyone_first_and_the_mean_over_seeds() -> None:
-    figure = what_if_figure(both())
-    ends = figure.axes[0]
+    picture = figure(both())
+    ends = picture.axes[0]
     assert [label.get_text() for label in ends.get_yticklabels()] == [EVERYONE, "a", "b"]
     (marks,) = [line for line in ends.lines if len(line.get_xdata()) == 3]
     assert list(marks.get_xdata()) == [-15, -15, -10]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["x=1"]
+    assert [text.get_text() for text in picture.legends[0].get_texts()] == ["x=1"]
 
 
 def test_of_many_hospitals_those_that_change_most_have_a_row() -> None:
     sites = [f"s{i:02d}" for i in range(40)]
     base = pd.DataFrame([numbers(site, 100, 1, 0.5) for site in sites])
     other = base.assign(test_auc=[0.5 + i / 100 for i in range(40)])
-    figure = what_if_figure(compared({AS_IT_IS: base, "x=1": other}))
-    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    picture = figure(compared({AS_IT_IS: base, "x=1": other}))
+    names = [label.get_text() for label in picture.axes[0].get_yticklabels()]
     assert names == [EVERYONE, *sites[10:]]
 
 

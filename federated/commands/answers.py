@@ -1,30 +1,15 @@
-"""``consilium benefit``, ``waiting``, ``cost``, ``joining`` and ``disturbances``, of one run.
-
-Outside ``federated.rollout``, whose imports take seconds, so that ``--help`` answers at once.
-"""
+"""``consilium benefit``, ``waiting``, ``cost``, ``joining`` and ``disturbances``, of one run."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from federated.errors import UserError
+from federated.answers import MEANINGS
 
 if TYPE_CHECKING:
-    from federated.answers.rollout_tables_and_figures import Answer
+    from federated.answers.answer import Answer
     from federated.runs.reading import Run
-
-MEANINGS = {
-    "benefit": "when each hospital of a rollout reached its target AUC, and how much sooner than "
-    "alone",
-    "waiting": "hours that each hospital computed, transferred, waited, and held everyone up",
-    "cost": "megabytes, hours, money and energy of each hospital against the AUC that it gained",
-    "joining": "what each newcomer gained, and how the others moved when it came",
-    "disturbances": "AUC before and after each outage, garbage, new scanner and departure",
-}
-"""Name of an answer -> what it tells."""
-
-FORMATS = ("png", "pdf")
 
 
 def add(commands: Any) -> None:
@@ -47,56 +32,34 @@ def _tell(arguments: argparse.Namespace) -> None:
     from federated.lazy import without_collector
 
     with without_collector():
-        from federated.answers.rollout_tables_and_figures import answers
-        from federated.plots.rollout_axis import needs_timeline
-        from federated.report.tables import printed
+        from federated.answers import answer_named
+        from federated.answers.benefit import with_target
+        from federated.plots.text import printed
         from federated.runs.reading import load
-    run, name, target = load(arguments.folder), arguments.answer, arguments.target
-    needs_timeline(run)
-    if target is not None and not 0 < target <= 1:
-        raise UserError(f"--target {target:g} is no AUC; give one above 0 and at most 1.")
-    if name == "benefit" and target is None:
-        _check_target(run)
-    answer = answers(target)[name]
-    if "kind" not in run.events or "run-ended" not in set(run.events["kind"]):
+    run, target = load(arguments.folder), arguments.target
+    answer = answer_named(arguments.answer) if target is None else with_target(target)
+    answer.check(run)
+    if not run.has_ended:
         print(f"{run.folder} has not ended; this is how far it came.", file=sys.stderr)
-    tables = [(table, table.of(run)) for table in answer.tables]
+    tables = [(table, table.rows(run)) for table in answer.tables]
     if all(text.empty for _, text in tables):
         print(f"{run.folder}: {answer.nothing}")
         return
     for table, text in tables:
         print(f"{table.title}\n\n{printed(text)}\n\n{table.note}\n")
-    _write(run, name, answer)
+    _write(run, answer)
 
 
-def _check_target(run: "Run") -> None:
-    """Raise if no hospital has a target, since none is stated and none was alone."""
-    from federated.runs.history import ALONE
-
-    common = run.study.common
-    stated = [calendar.target_auc for _, calendar in common.calendars]
-    if ALONE not in common.methods and not any([common.rollout.target_auc, *stated]):
-        raise UserError(
-            f"{run.folder} has no target: its methods have no local to compare with, and its "
-            "scenario states none; give one with --target AUC."
-        )
-
-
-def _write(run: "Run", name: str, answer: "Answer") -> None:
+def _write(run: "Run", answer: "Answer") -> None:
     """Write the numbers and the figures of an answer, and say where."""
+    from federated.answers.answer import stem_of
     from federated.plots.numbers import NothingToDrawError
-    from federated.plots.style import save
 
-    folder = run.folder / "answers"
-    folder.mkdir(exist_ok=True)
-    table = folder / f"{name}.csv"
-    answer.numbers(run).to_csv(table, index=False)
-    print(f"table:   {table}")
-    for figure, draw in answer.figures.items():
-        stem = figure.removeprefix("rollout-")
+    print(f"table:   {answer.write_numbers(run)}")
+    for figure in answer.figures:
         try:
-            paths = save(draw(run), folder / stem, FORMATS)
+            paths = answer.write_figure(run, figure)
         except NothingToDrawError as error:
-            print(f"no picture {stem}: {error}")
+            print(f"no picture {stem_of(figure)}: {error}")
             continue
         print(f"picture: {', '.join(map(str, paths))}")

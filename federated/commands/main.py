@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from federated import __version__
-from federated.commands import answers, data, questions, what_if
+from federated.commands import answers, data, questions
 from federated.errors import UserError
 
 # Neither a simulation nor its sites talk to anyone: Flower's telemetry and update check stay off.
@@ -74,7 +74,6 @@ def _parser() -> argparse.ArgumentParser:
     data.add(commands)
     answers.add(commands)
     questions.add(commands)
-    what_if.add(commands)
 
     methods = commands.add_parser("methods", help="list the methods and what makes each")
     methods.set_defaults(call=_methods)
@@ -169,16 +168,15 @@ def _report(folder: Path, *, quiet: bool = False) -> None:
     from federated.lazy import without_collector
 
     with without_collector():
-        from federated.plots import save_all
-        from federated.report.page import summary_table, write_summary
+        from federated.report import save_all, summary_table, write_summary
         from federated.runs.reading import load, write_parquet
     run = load(folder)
     write_parquet(run)
-    plots = save_all(run, folder / "plots")
+    plots = save_all(run, run.files.plots)
     page = write_summary(run, plots)
     if not quiet:
         print(summary_table(run))
-        print(f"\nsummary: {page}\nplots:   {folder / 'plots'} ({len(plots)} pictures)")
+        print(f"\nsummary: {page}\nplots:   {run.files.plots} ({len(plots)} pictures)")
 
 
 def _methods(arguments: argparse.Namespace) -> None:

@@ -3,30 +3,29 @@
     run = federated.results.load("runs/demo")
     federated.plots.convergence(run, metric="f1").savefig("f1.pdf")
 
-Nothing here touches pyplot or needs a display.
+Nothing here touches pyplot or needs a display. Figures of a rollout's answers are with the answers:
+``federated.answers.waiting.figure(run)``.
 """
 
-from importlib import import_module
-from typing import Any
-
+from federated.plots.by_method import methods_side_by_side
 from federated.plots.comparison import comparison
-from federated.plots.convergence import (
-    convergence,
-    methods_side_by_side,
-    training_loss,
-    worst_and_mean,
-)
+from federated.plots.convergence import convergence, training_loss
 from federated.plots.drift import bn_distances, bn_drift
 from federated.plots.memory import memory_occupancy
 from federated.plots.numbers import NothingToDrawError
+from federated.plots.plot import Plot
 from federated.plots.roc import roc
 from federated.plots.rollout import rollout
+from federated.plots.rollout_convergence import rollout_convergence
 from federated.plots.style import DOUBLE, SINGLE, save
+from federated.plots.worst_and_mean import worst_and_mean
 
 __all__ = [
     "DOUBLE",
+    "PLOTS",
     "SINGLE",
     "NothingToDrawError",
+    "Plot",
     "bn_distances",
     "bn_drift",
     "comparison",
@@ -35,25 +34,70 @@ __all__ = [
     "methods_side_by_side",
     "roc",
     "rollout",
+    "rollout_convergence",
     "save",
     "training_loss",
     "worst_and_mean",
 ]
 
-_ABOVE = {
-    "rollout_benefit": "federated.answers.rollout_lines",
-    "rollout_convergence": "federated.answers.rollout_lines",
-    "rollout_cost": "federated.answers.rollout_cost",
-    "rollout_disturbances": "federated.answers.rollout_disturbances",
-    "rollout_joining": "federated.answers.rollout_joining",
-    "rollout_target": "federated.answers.rollout_target",
-    "rollout_waiting": "federated.answers.rollout_waiting",
-    "save_all": "federated.report.gallery",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Return a figure that an answer draws."""
-    if name not in _ABOVE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_ABOVE[name]), name)
+PLOTS = (
+    Plot(
+        "convergence",
+        "Validation AUC over rounds at each site. Rings: the round kept, chosen on validation. "
+        "With several seeds: their mean and, of up to 5 methods, their range.",
+        convergence,
+    ),
+    Plot(
+        "methods",
+        "Validation AUC over rounds by method, a line per site.",
+        methods_side_by_side,
+    ),
+    Plot(
+        "worst-and-mean",
+        "Test AUC of the worst site of each round, and the unweighted mean over sites. Shown to "
+        "see, never used to choose.",
+        worst_and_mean,
+    ),
+    Plot(
+        "comparison",
+        "Test AUC of the kept models. Dots: seeds; bars: their mean; dashed: the hospital alone.",
+        comparison,
+    ),
+    Plot(
+        "roc",
+        "ROC on test images of the kept models, site by site; every seed a curve.",
+        roc,
+    ),
+    Plot(
+        "training-loss",
+        "Cross-entropy on training images, contrastive and proximal terms left out.",
+        training_loss,
+    ),
+    Plot(
+        "memory",
+        "The sites' contrastive memories when each round's training ended.",
+        memory_occupancy,
+    ),
+    Plot(
+        "rollout",
+        "Who took part when. Bars: computing and transfer; where a bar would be too narrow to "
+        "see, a tick a round.",
+        rollout,
+        is_of_rollout=True,
+    ),
+    Plot(
+        "rollout-convergence",
+        "Validation AUC over virtual time. Dotted: the hospital joins; ticks at the lower edge: "
+        "others do.",
+        rollout_convergence,
+        is_of_rollout=True,
+    ),
+    Plot(
+        "bn-drift",
+        "Distance between the sites' kept batch norms by layer (mean over channels). Visible only "
+        "because a simulation's sites share one disk.",
+        bn_drift,
+        is_by_method=True,
+    ),
+)
+"""Every figure of a run beside those of its answers, in the order of the page."""

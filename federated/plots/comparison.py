@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from federated.plots.numbers import defined, label, names, shown_sites
-from federated.plots.style import DOUBLE, Look, method_looks, panels, short, styled
+from federated.plots.style import DOUBLE, Look, label_lowest, method_looks, panels, short, styled
 from federated.runs.reading import Run
 
 
@@ -38,8 +38,7 @@ def comparison(
     for ax, site in zip(axes, sites, strict=True):
         _draw(ax, frame[frame["site"] == site], looks)
         ax.set_title(short(site))
-        if ax.xaxis.get_tick_params()["labelbottom"]:
-            ax.set_xlabel(f"{label(metric, split)}, {model} model")
+        label_lowest(ax, f"{label(metric, split)}, {model} model")
     if note:
         figure.suptitle(note)
     return figure

@@ -39,7 +39,7 @@ def _labels(axes: Axes, sites: tuple[Surveyed, ...]) -> list[Any]:
     for label, (name, colour) in enumerate(CLASSES):
         start = np.zeros(len(sites))
         for split in SPLITS:
-            counts = np.array([one.summary.counts[split][label] for one in sites])
+            counts = np.array([surveyed.summary.counts[split][label] for surveyed in sites])
             side = 1 if label else -1
             look: dict[str, Any] = {
                 "color": colour,
@@ -49,7 +49,7 @@ def _labels(axes: Axes, sites: tuple[Surveyed, ...]) -> list[Any]:
             handles.append(axes.barh(places, side * counts, left=side * start, **look))
             start += counts
     axes.axvline(0, color="black", linewidth=0.6)
-    axes.set_yticks(places, [one.name for one in sites])
+    axes.set_yticks(places, [surveyed.name for surveyed in sites])
     axes.xaxis.set_major_formatter(lambda value, place: f"{abs(value):g}")
     axes.set(title="Labels per site and split", xlabel="images")
     return handles
@@ -57,13 +57,13 @@ def _labels(axes: Axes, sites: tuple[Surveyed, ...]) -> list[Any]:
 
 def _greys(axes: Axes, sites: tuple[Surveyed, ...]) -> None:
     middles = (np.arange(BINS) + 0.5) * 256 / BINS
-    for number, one in enumerate(sites):
+    for number, surveyed in enumerate(sites):
         axes.plot(
             middles,
-            100 * one.histogram(),
+            100 * surveyed.histogram(),
             color=SITE_COLOURS[number % len(SITE_COLOURS)],
             linestyle=LINES[number % len(LINES)],
-            label=one.name,
+            label=surveyed.name,
         )
     axes.set(
         title="Greys", xlabel="grey value", ylabel="% of pixels", xlim=(0, 256), ylim=(0, None)
@@ -71,8 +71,8 @@ def _greys(axes: Axes, sites: tuple[Surveyed, ...]) -> None:
 
 
 def _sizes(axes: Axes, sites: tuple[Surveyed, ...]) -> None:
-    for number, one in enumerate(sites):
-        rows = one.entry.rows
+    for number, surveyed in enumerate(sites):
+        rows = surveyed.entry.rows
         axes.plot(
             rows["width"],
             rows["height"],

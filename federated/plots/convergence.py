@@ -1,4 +1,4 @@
-"""Metrics over rounds: by site, by method, the worst site and the mean."""
+"""Metrics over rounds, site by site."""
 
 import math
 from collections.abc import Mapping
@@ -9,14 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from federated.plots.lines import draw_methods, draw_sites, finish, handles
+from federated.plots.lines import draw_methods, finish, handles
 from federated.plots.numbers import (
     defined,
     kept_rounds,
     label,
-    lower_is_worse,
     names,
-    over_sites,
     shown_sites,
 )
 from federated.plots.style import (
@@ -72,55 +70,6 @@ def training_loss(run: Run, metric: str = "cross_entropy", *, width: float = DOU
         NothingToDrawError: the run has no such numbers.
     """
     return convergence(run, metric, "train", width=width)
-
-
-@styled
-def methods_side_by_side(
-    run: Run, metric: str = "auc", split: str = "val", *, width: float = DOUBLE
-) -> Figure:
-    """Draw a metric over rounds, a panel per method and a line per site.
-
-    More sites than there are colours are all grey, with their mean and the worst of each round.
-
-    Raises:
-        NothingToDrawError: the run has no such numbers.
-    """
-    frame = defined(run, metric, split)
-    methods = names(frame, "method")
-    figure, axes = panels(len(methods), width=width)
-    shown = []
-    for ax, method in zip(axes, methods, strict=True):
-        shown = draw_sites(ax, frame[frame["method"] == method], names(frame, "site"), metric)
-        ax.set_title(short(method))
-    finish(figure, axes, label(metric, split))
-    legend_below(figure, shown)
-    return figure
-
-
-@styled
-def worst_and_mean(
-    run: Run, metric: str = "auc", split: str = "test", *, width: float = DOUBLE
-) -> Figure:
-    """Draw the worst site of each round and the unweighted mean over sites, a line per method.
-
-    Both are over the sites that reported a defined value in that round, seed by seed; then the
-    line is the mean over seeds and, of up to 5 methods, the band their range.
-
-    Raises:
-        NothingToDrawError: the run has no such numbers.
-    """
-    frame = defined(run, metric, split)
-    looks = method_looks(names(frame, "method"))
-    worst = "min" if lower_is_worse(metric) else "max"
-    figure, axes = panels(2, width=width)
-    for ax, how, title in zip(
-        axes, (worst, "mean"), ("worst site", "unweighted mean of sites"), strict=True
-    ):
-        draw_methods(ax, over_sites(frame, how), looks)
-        ax.set_title(title)
-    finish(figure, axes, label(metric, split))
-    legend_below(figure, handles(looks))
-    return figure
 
 
 def _ring(ax: Axes, frame: pd.DataFrame, kept: pd.DataFrame, looks: Mapping[str, Look]) -> None:

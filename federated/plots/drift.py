@@ -43,9 +43,9 @@ def bn_distances(run: Run, method: str, seed: int) -> pd.DataFrame:
     Returns:
         Columns layer, site_a, site_b and those of ``QUANTITIES``.
     """
-    vaults = sorted((run.folder / "sites").glob(f"*/{method}/seed-{seed}"))
-    kept = {vault.parents[1].name: kept_model(vault) for vault in vaults}
-    states = {site: read_tensors(path)[0] for site, path in kept.items() if path is not None}
+    vaults = run.files.sites.vaults(method, seed)
+    models = {site: kept_model(vault) for site, vault in vaults.items()}
+    states = {site: read_tensors(path)[0] for site, path in models.items() if path is not None}
     columns = ["layer", "site_a", "site_b", *QUANTITIES]
     if len(states) < 2:
         return pd.DataFrame(columns=columns)
@@ -84,7 +84,7 @@ def bn_drift(run: Run, method: str, seed: int, *, width: float = DOUBLE) -> Figu
 
 def _batch_norms(states: States) -> set[str]:
     """Return the layers with running statistics that every site has."""
-    of_sites = [
+    layers_of_sites = [
         {
             name.removesuffix("running_mean")
             for name in state
@@ -92,7 +92,7 @@ def _batch_norms(states: States) -> set[str]:
         }
         for state in states.values()
     ]
-    return set.intersection(*of_sites)
+    return set.intersection(*layers_of_sites)
 
 
 def _in_network_order(layers: set[str], run: Run, method: str) -> list[str]:

@@ -8,7 +8,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from federated.plots.numbers import by_seed, lower_is_worse, over_sites
-from federated.plots.style import MARKERS, SITE_COLOURS, Look, rounds_axis, short, site_looks
+from federated.plots.style import (
+    MARKERS,
+    SITE_COLOURS,
+    Look,
+    label_rows,
+    rounds_axis,
+    short,
+    site_looks,
+)
 
 MOST_BANDS = 5
 """More bands than this on top of one another are mud."""
@@ -72,8 +80,6 @@ def handles(looks: Mapping[str, Look]) -> list[Line2D]:
 def finish(figure: Figure, axes: Sequence[Axes], ylabel: str, note: str = "") -> None:
     """Label the axes, and say over the panels which sites are left out."""
     rounds_axis(axes)
-    for ax in axes:
-        if ax.get_subplotspec().is_first_col():  # type: ignore[union-attr]
-            ax.set_ylabel(ylabel)
+    label_rows(axes, ylabel)
     if note:
         figure.suptitle(note)

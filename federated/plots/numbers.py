@@ -6,12 +6,11 @@ import pandas as pd
 
 from federated.errors import UserError
 from federated.learning.metrics import HIGHER_IS_BETTER
+from federated.runs.columns import ROUND, SITE, SITE_ROUND
 from federated.runs.reading import Run
 
 MOST_PANELS = 12
 """More sites than this cannot be read side by side."""
-
-COLUMNS = ["method", "seed", "round", "site", "value", "num_examples"]
 
 _NAMES = {
     "auc": "AUC",
@@ -36,7 +35,7 @@ def values(run: Run, metric: str, split: str, model: str = "current") -> pd.Data
     """
     frame = run.metrics
     chosen = (frame["metric"] == metric) & (frame["split"] == split) & (frame["model"] == model)
-    return frame.loc[chosen, COLUMNS].reset_index(drop=True)
+    return frame.loc[chosen, [*SITE_ROUND, "value", "num_examples"]].reset_index(drop=True)
 
 
 def names(frame: pd.DataFrame, column: str) -> list[str]:
@@ -44,8 +43,8 @@ def names(frame: pd.DataFrame, column: str) -> list[str]:
 
     Sites do not report in the order of their names where some join or leave before others.
     """
-    found = [str(name) for name in frame[column].unique()]
-    return sorted(found) if column == "site" else found
+    present = [str(name) for name in frame[column].unique()]
+    return sorted(present) if column == "site" else present
 
 
 def lower_is_worse(metric: str) -> bool:
@@ -62,7 +61,7 @@ def shown_sites(frame: pd.DataFrame, metric: str) -> tuple[list[str], str]:
     sites = names(frame, "site")
     if len(sites) <= MOST_PANELS:
         return sites, ""
-    last = frame.dropna(subset=["value"]).groupby(["method", "seed", "site"])["value"].last()
+    last = frame.dropna(subset=["value"]).groupby(SITE)["value"].last()
     means = last.groupby("site", sort=False).mean()
     # Stable, so that equally bad sites stay in the run's order; sites without a value come last.
     ranked = means.sort_values(ascending=lower_is_worse(metric), kind="stable").index
@@ -86,14 +85,13 @@ def over_sites(frame: pd.DataFrame, how: str) -> pd.DataFrame:
 
     Sites that are missing or undefined in a round are left out of it.
     """
-    keys = ["method", "seed", "round"]
-    return frame.groupby(keys, sort=False)["value"].agg(how).reset_index()
+    return frame.groupby(ROUND, sort=False)["value"].agg(how).reset_index()
 
 
 def kept_rounds(run: Run) -> pd.DataFrame:
     """Return the round that each site's validation images chose: method, seed, site, kept."""
     frame = values(run, "kept_round", "val", "final")
-    return frame[["method", "seed", "site", "value"]].rename(columns={"value": "kept"})
+    return frame[[*SITE, "value"]].rename(columns={"value": "kept"})
 
 
 def mean_and_sd(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

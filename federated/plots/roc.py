@@ -10,7 +10,16 @@ from matplotlib.figure import Figure
 from federated.learning.metrics import auc
 from federated.learning.metrics import roc as roc_points
 from federated.plots.numbers import NothingToDrawError, shown_sites, values
-from federated.plots.style import DOUBLE, Look, method_looks, panels, short, styled
+from federated.plots.style import (
+    DOUBLE,
+    Look,
+    label_lowest,
+    label_rows,
+    method_looks,
+    panels,
+    short,
+    styled,
+)
 from federated.runs.reading import Run
 
 Curves = Mapping[tuple[str, str, int], pd.DataFrame]
@@ -46,17 +55,15 @@ def roc(run: Run, which: str = "kept", *, width: float = DOUBLE) -> Figure:
     for ax, site in zip(axes, sites, strict=True):
         _draw_site(ax, {key: table for key, table in curves.items() if key[0] == site}, looks)
         ax.set_title(short(site))
-        if ax.xaxis.get_tick_params()["labelbottom"]:
-            ax.set_xlabel("1 − specificity")
-        if ax.get_subplotspec().is_first_col():  # type: ignore[union-attr]
-            ax.set_ylabel("sensitivity")
+        label_lowest(ax, "1 − specificity")
+    label_rows(axes, "sensitivity")
     if note:
         figure.suptitle(note)
     return figure
 
 
 def _predictions(run: Run, sites: list[str], which: str) -> Curves:
-    found = {}
+    curves = {}
     for site in sites:
         for method, seed in run.study.cells():
             try:
@@ -65,8 +72,8 @@ def _predictions(run: Run, sites: list[str], which: str) -> Curves:
                 continue
             test = table[table["split"] == "test"]
             if len(test):
-                found[site, method, seed] = test
-    return found
+                curves[site, method, seed] = test
+    return curves
 
 
 def _draw_site(ax: Axes, curves: Curves, looks: Mapping[str, Look]) -> None:

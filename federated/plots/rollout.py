@@ -11,12 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from federated.plots.numbers import NothingToDrawError, names
-from federated.plots.rollout_axis import needs_timeline, weeks_axis
 from federated.plots.style import DOUBLE, legend_below, short, styled
+from federated.plots.time_axis import needs_timeline, weeks_axis
 from federated.rollout.scenario import HOURS_PER_WEEK, Hospital
+from federated.runs.columns import CELL, ROUND
 from federated.runs.history import (
-    CELL,
-    ROUND,
     events,
     hospitals,
     round_weeks,
@@ -90,20 +89,20 @@ def rollout(
     frame = _of_cell(run, method, seed)
     slot = 1 / run.study.common.rollout.rounds_per_week
     end = max(frame["end"].max(), frame["start"].max() + slot)
-    of = {name: h for name, h in _by_go_live(hospitals(run)).items() if h.go_live < end}
-    lanes = {name: place for place, name in enumerate(of)}
-    height = min(0.24, TALLEST / len(of))
-    figure, ax = _canvas(width, 0.75 + height * len(of))
-    rows = frame[frame["site"].isin(of)].assign(length=frame["end"] - frame["start"])
+    drawn = {name: h for name, h in _by_go_live(hospitals(run)).items() if h.go_live < end}
+    lanes = {name: place for place, name in enumerate(drawn)}
+    height = min(0.24, TALLEST / len(drawn))
+    figure, ax = _canvas(width, 0.75 + height * len(drawn))
+    rows = frame[frame["site"].isin(drawn)].assign(length=frame["end"] - frame["start"])
     is_wide = rows["length"] > end * NARROWEST
     ticks = rows[~is_wide & (rows["activity"] == "train")].assign(kind="round", week=rows["start"])
-    marks = pd.concat([ticks, _scenario_marks(of), _timeline_marks(run, frame)])
+    marks = pd.concat([ticks, _scenario_marks(drawn), _timeline_marks(run, frame)])
     shown = [
-        *_draw_lanes(ax, of, end),
+        *_draw_lanes(ax, drawn, end),
         *_draw_bars(ax, rows[is_wide], lanes),
         *_draw_marks(ax, marks[marks["week"] < end], lanes, max(1.5, min(4.0, 45 * height))),
     ]
-    _name_lanes(ax, list(of))
+    _name_lanes(ax, list(drawn))
     ax.set_xlim(-0.006 * end, 1.006 * end)
     weeks_axis(run, [ax], ticks=12)
     figure.suptitle(f"Rollout: {short(frame['method'].iloc[0])}, seed {frame['seed'].iloc[0]}")
@@ -131,28 +130,29 @@ def _of_cell(run: Run, method: str | None, seed: int | None) -> pd.DataFrame:
     return frame.assign(**{name: frame[name] / HOURS_PER_WEEK for name in ("start", "end")})
 
 
-def _by_go_live(of: Mapping[str, Hospital]) -> dict[str, Hospital]:
-    return dict(sorted(of.items(), key=lambda item: (item[1].go_live, item[1].leave, item[0])))
+def _by_go_live(hospitals: Mapping[str, Hospital]) -> dict[str, Hospital]:
+    in_order = sorted(hospitals.values(), key=lambda h: (h.go_live, h.leave, h.name))
+    return {hospital.name: hospital for hospital in in_order}
 
 
-def _draw_lanes(ax: Axes, of: Mapping[str, Hospital], end: float) -> list[Patch]:
+def _draw_lanes(ax: Axes, hospitals: Mapping[str, Hospital], end: float) -> list[Patch]:
     """Draw when each hospital is live, away, or sends garbage; return what the legend needs."""
-    looks, height = (BANDS, 0.8) if len(of) <= CROWDED else (PLAIN, 1.0)
-    found = set()
-    for lane, hospital in enumerate(of.values()):
+    looks, height = (BANDS, 0.8) if len(hospitals) <= CROWDED else (PLAIN, 1.0)
+    shown = set()
+    for lane, hospital in enumerate(hospitals.values()):
         live = (hospital.go_live, min(hospital.leave, end))
         windows = {"live": [live], "outage": hospital.outages, "garbage": hospital.garbage}
         for kind, intervals in windows.items():
             clipped = [(max(a, live[0]), min(b, live[1])) for a, b in intervals]
             spans = [(a, b - a) for a, b in clipped if b > a]
             if spans:
-                found.add(kind)
+                shown.add(kind)
                 look = {"linewidth": 0.4, **looks[kind]}
                 ax.broken_barh(spans, (lane - height / 2, height), **look)
     return [
         Patch(**{"linewidth": 0.4, **look}, label=kind)
         for kind, look in looks.items()
-        if kind in found
+        if kind in shown
     ]
 
 
@@ -161,21 +161,21 @@ def _draw_bars(ax: Axes, rows: pd.DataFrame, lanes: Mapping[str, int]) -> list[P
     shown = []
     for colour, name, activities in BARS:
         chosen = rows[rows["activity"].isin(activities)]
-        for site, of_site in chosen.groupby("site"):
-            spans = of_site[["start", "length"]].itertuples(index=False, name=None)
+        for site, activities_there in chosen.groupby("site"):
+            spans = activities_there[["start", "length"]].itertuples(index=False, name=None)
             style: dict[str, Any] = {"color": colour, "linewidth": 0, "zorder": 2}
             ax.broken_barh(list(spans), (lanes[str(site)] - 0.25, 0.5), **style)
         shown += [Patch(color=colour, label=name)] if len(chosen) else []
     return shown
 
 
-def _scenario_marks(of: Mapping[str, Hospital]) -> pd.DataFrame:
+def _scenario_marks(hospitals: Mapping[str, Hospital]) -> pd.DataFrame:
     """Return when hospitals join, leave and change scanners: columns kind, site, week."""
     # Of those that are there from the start the band says it.
-    first = min(hospital.go_live for hospital in of.values())
+    first = min(hospital.go_live for hospital in hospitals.values())
     rows = [
         (kind, site, week)
-        for site, h in of.items()
+        for site, h in hospitals.items()
         for kind, week in (("joins", h.go_live), ("scanner", h.new_scanner), ("leaves", h.leave))
         if week > first
     ]

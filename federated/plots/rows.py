@@ -16,19 +16,24 @@ ROW = 0.17
 LINE = "#555555"
 
 
+def name_rows(ax: Axes, labels: Sequence[str], length: int = 24) -> None:
+    """Name the rows, the first on top, and lay a grid across them; arguments of ``rows_axis``."""
+    ax.set_yticks(range(len(labels)), [short(label, length) for label in labels])
+    ax.set_ylim(len(labels) - 0.4, -0.6)
+    ax.grid(axis="x", color="#E4E4E4", linewidth=0.5)
+
+
 def rows_axis(ax: Axes, labels: Sequence[str], length: int = 24) -> None:
-    """Name the rows, the first on top, and lay the grid across them.
+    """Name the rows, the first on top, and lay no grid but across them.
 
     Args:
         ax: One of the axes that share the rows.
         labels: A row's name.
         length: Letters that fit before an axis; of a longer name a part is left out.
     """
-    ax.set_yticks(range(len(labels)), [short(label, length) for label in labels])
-    ax.set_ylim(len(labels) - 0.4, -0.6)
+    name_rows(ax, labels, length)
     ax.tick_params(axis="y", length=0)
     ax.grid(visible=False, axis="y")
-    ax.grid(axis="x", color="#E4E4E4", linewidth=0.5)
 
 
 def heights(count: int) -> float:

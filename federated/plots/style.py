@@ -153,8 +153,20 @@ def rounds_axis(axes: Sequence[Axes]) -> None:
     """Label the x axes of the lowest panels as rounds, whole numbers only."""
     for ax in axes:
         ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
-        if ax.xaxis.get_tick_params()["labelbottom"]:
-            ax.set_xlabel("round")
+        label_lowest(ax, "round")
+
+
+def label_rows(axes: Sequence[Axes], ylabel: str) -> None:
+    """Name the y axes of the panels that stand first in their row."""
+    for ax in axes:
+        if ax.get_subplotspec().is_first_col():  # type: ignore[union-attr]
+            ax.set_ylabel(ylabel)
+
+
+def label_lowest(ax: Axes, xlabel: str) -> None:
+    """Name the x axis of a panel if none below it has the same."""
+    if ax.xaxis.get_tick_params()["labelbottom"]:
+        ax.set_xlabel(xlabel)
 
 
 def legend_below(figure: Figure, handles: Sequence[Any]) -> None:

@@ -1,7 +1,8 @@
 """The runs behind an answer: each in a folder of its own, run once, resumed if it was cut off."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from federated.config.study import Given, parse, with_scenario
 from federated.data import prepare
 from federated.engine import check, run
 from federated.errors import UserError
+from federated.runs.folder import RunFolder
+from federated.runs.history import ALONE
 from federated.runs.reading import Run, load
 
 
@@ -20,10 +23,10 @@ def the_method(given: Given) -> str:
     Raises:
         UserError: there is none, or more than one.
     """
-    methods = [name for name in parse(given).common.methods if name != "local"]
+    methods = [name for name in parse(given).common.methods if name != ALONE]
     if len(methods) != 1:
         raise UserError(
-            f"methods = {', '.join(methods) or 'local'}: this question is about one method besides "
+            f"methods = {', '.join(methods) or ALONE}: this question is about one method besides "
             "local; name it with methods=NAME."
         )
     return methods[0]
@@ -36,34 +39,33 @@ def ready(given: Given) -> None:
     prepare(study.common)
 
 
-def trial(given: Given, folder: Path, told: Mapping[str, Any]) -> Run:
-    """Return the run of ``given`` with the settings ``told``, from ``folder`` if it is there.
+def trial(given: Given, folder: Path, changes: Mapping[str, Any]) -> Run:
+    """Return the run of ``given`` with some changes, from ``folder`` if it is there.
 
     Raises:
         UserError: the folder holds a run with other settings.
     """
-    settings = {**with_scenario(given), **told, "folder": str(folder.absolute())}
-    if not (folder / "config.toml").exists() or not _ended(folder, settings):
+    settings = {**with_scenario(given), **changes, "folder": str(folder.absolute())}
+    if not RunFolder(folder).config.exists() or not _is_done(load(folder), settings):
         print(f"  run: {folder}", file=sys.stderr, flush=True)
         run(settings)
     return load(folder)
 
 
-def _ended(folder: Path, settings: Given) -> bool:
-    events = load(folder).events
-    if "run-ended" not in set(events["kind"]):
+def _is_done(earlier: Run, settings: Given) -> bool:
+    if not earlier.has_ended:
         return False
-    # The folder decides nothing; everything else must be as asked.
-    written, asked = load(folder).study, parse(settings)
-    if written.by_method != {k: _moved(v, written) for k, v in asked.by_method.items()}:
-        raise UserError(f"{folder} holds a run with other settings; name another folder with --to.")
+    # The folder decides nothing, nor does where it ran; everything else must be as asked.
+    there = earlier.study.common
+    asked = {
+        method: replace(config, folder=there.folder, engine=there.engine)
+        for method, config in parse(settings).by_method.items()
+    }
+    if earlier.study.by_method != asked:
+        raise UserError(
+            f"{earlier.folder} holds a run with other settings; name another folder with --to."
+        )
     return True
-
-
-def _moved(config: Any, written: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(config, folder=written.common.folder, engine=written.common.engine)
 
 
 def final_auc(finished: Run, method: str, split: str = "test") -> pd.Series:
@@ -77,12 +79,3 @@ def kept_auc(finished: Run, method: str, split: str) -> pd.DataFrame:
     kept = frame[(frame["metric"] == "auc") & (frame["model"] == "kept")]
     kept = kept.loc[kept["split"] == split, ["seed", "site", "value"]]
     return kept.rename(columns={"value": "auc"})
-
-
-def table_text(table: pd.DataFrame, digits: Sequence[int]) -> str:
-    """Return a table as aligned text; numbers with as many decimals as said, undefined as -."""
-    text = table.copy()
-    numbers = [name for name in table.columns if pd.api.types.is_float_dtype(table[name])]
-    for name, places in zip(numbers, digits, strict=True):
-        text[name] = [f"{v:.{places}f}" if pd.notna(v) else "-" for v in table[name]]
-    return text.to_string(index=False)

@@ -4,26 +4,26 @@ Nothing but the settings differs between the runs, so the difference is caused b
 seed is compared with itself.
 """
 
-import hashlib
-import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from federated.answers.effort import waiting
-from federated.answers.rollout_answers import time_to_target
-from federated.answers.rollout_tables import Columns, mean_week, text_table, unit_of
-from federated.config.study import Given, parse, parse_overrides, with_scenario
-from federated.data import site_names
-from federated.errors import UserError
-from federated.plots.style import short
-from federated.questions.tables import one_table_each, without_tables
-from federated.questions.trials import kept_auc
-from federated.rollout.scenario import HOURS_PER_WEEK, scenario_of
-from federated.runs.history import evaluations, first_reached, rounds
+from federated.answers import benefit, waiting
+from federated.config.study import Given, parse
+from federated.plots.rows import LINE, MOST_ROWS, heights, over_seeds, rows_axis, shifts
+from federated.plots.style import DOUBLE, legend_below, panels, short, site_looks, styled
+from federated.plots.text import TextColumns, text_table
+from federated.plots.time_axis import mean_week, unit_of
+from federated.questions.alternatives import alternatives, checked, folder_name
+from federated.questions.finding import Finding
+from federated.questions.trials import kept_auc, the_method, trial
+from federated.rollout.scenario import HOURS_PER_WEEK
+from federated.runs.history import ALONE, evaluations, first_reached, rounds
 from federated.runs.reading import Run
 
 MOST_LETTERS = 44
@@ -34,54 +34,51 @@ EVERYONE = "everyone"
 
 NUMBERS = ["hours", "waited_hours", "reached", "reached_week", "val_auc", "test_auc"]
 
-SAME = ("folder", "name", "seeds", "rollout.scenario", "data.cache")
-"""What cannot differ between the runs that are compared."""
+
+CHANGES = {
+    "hours_change": ("The last round ends", "hours later"),
+    "waited_hours_change": ("Waiting for others", "hours more"),
+    "later": ("The target is reached", ""),
+    "test_auc_change": ("Test AUC of the kept model", "AUC more"),
+}
 
 
-def changes_of(text: str) -> dict[str, str]:
-    """Return the settings of one alternative by their full names.
+def ask(given: Given, folder: Path, *, texts: Sequence[str]) -> Finding:
+    """Return what a scenario comes to as it is, and with each alternative.
 
     Args:
-        text: ``key=value`` words; a value may hold spaces. ``hospital.`` and ``group.`` may stand
-            for ``rollout.hospital.`` and ``rollout.group.``.
+        given: The checked configuration.
+        folder: Of the runs, each in a folder of its own below it.
+        texts: What each alternative changes, as ``changes_of`` reads it.
 
     Raises:
-        UserError: it holds no setting, or one that is the same in all runs.
+        UserError: an alternative is wrong or none, or there are more methods than one.
     """
-    words = re.split(r"\s+(?=[^\s=]+=)", text.strip())
-    full = (f"rollout.{w}" if w.startswith(("hospital.", "group.")) else w for w in words)
-    changes = parse_overrides(full)
-    for key in changes:
-        if key in SAME or key.startswith("engine.") or key.endswith("target-auc"):
-            raise UserError(f"{key} is the same in all runs; set it before --if.")
-    return changes
-
-
-def changed(given: Given, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration with changes, and its scenario as one table a hospital.
-
-    What is said of groups and of the whole rollout changes first, then single hospitals.
-
-    Raises:
-        UserError: as ``parse``, or the scenario does not fit the hospitals.
-    """
-    own = {key: value for key, value in changes.items() if key.startswith("rollout.hospital.")}
-    told = {**with_scenario(given), **{k: v for k, v in changes.items() if k not in own}}
-    common = parse(told).common
-    every = replace(common.rollout, only="")
-    scenario = scenario_of(every, common.calendars, site_names(common))
-    return {**without_tables(told), **one_table_each(scenario.hospitals.values()), **own}
-
-
-def folder_name(text: str) -> str:
-    """Return a folder's name that says what is otherwise, the same for the same text."""
-    safe = re.sub(r"[^\w.=,+-]+", "_", text)[:80]
-    return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    method, methods = the_method(given), parse(given).common.methods
+    # Alone is for the target of the scenario as it is, which holds for all.
+    together_and_alone = ",".join([*([ALONE] if ALONE in methods else []), method])
+    as_it_is, others = checked(given, {}), alternatives(given, texts)
+    run = trial(as_it_is, folder / "as-it-is", {"methods": together_and_alone})
+    targets = targets_of(run)
+    outcomes = {AS_IT_IS: outcome(run, method, targets)}
+    for text, settings in others.items():
+        name = the_method(settings)
+        other = trial(settings, folder / f"if-{folder_name(text)}", {"methods": name})
+        outcomes[text] = outcome(other, name, targets)
+    numbers = compared(outcomes)
+    words = (
+        f"{method}, {len(outcomes)} runs; every seed is compared with itself. Everyone: means over "
+        "hospitals, of when over those\nthat reached the target. Target: that of the scenario as "
+        "it is, else the best validation AUC that the hospital\nreached alone in it. AUC of the "
+        "models kept by validation; hours and weeks are virtual."
+    )
+    pictured = figure(numbers, unit_of(run))
+    return Finding(words, numbers, table(run, numbers), pictured, formats=("png", "pdf"))
 
 
 def targets_of(run: Run) -> pd.DataFrame:
     """Return the AUC that each hospital wants: columns seed, site, target."""
-    return time_to_target(run)[["seed", "site", "target"]].drop_duplicates(["seed", "site"])
+    return benefit.numbers(run)[["seed", "site", "target"]].drop_duplicates(["seed", "site"])
 
 
 def outcome(run: Run, method: str, targets: pd.DataFrame) -> pd.DataFrame:
@@ -98,7 +95,7 @@ def outcome(run: Run, method: str, targets: pd.DataFrame) -> pd.DataFrame:
         ``val_auc`` and ``test_auc`` of the kept model.
     """
     keys = ["seed", "site"]
-    table = waiting(run).query("method == @method")[[*keys, "waiting_hours"]]
+    table = waiting.numbers(run).query("method == @method")[[*keys, "waiting_hours"]]
     table = table.rename(columns={"waiting_hours": "waited_hours"})
     ends = rounds(run).query("method == @method").groupby("seed")["end"].max()
     table["hours"] = table["seed"].map(ends)
@@ -140,19 +137,19 @@ def compared(outcomes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([means, rows], ignore_index=True)
 
 
-def table_text(run: Run, table: pd.DataFrame) -> pd.DataFrame:
+def table(run: Run, numbers: pd.DataFrame) -> pd.DataFrame:
     """Return ``compared`` as text, means ± sd over seeds; everyone first.
 
     Args:
         run: The scenario as it is; for its dates and units.
-        table: Of ``compared``.
+        numbers: Of ``compared``.
     """
     unit, hours = unit_of(run)
-    later = table["reached_week_change"] * HOURS_PER_WEEK / hours
-    table = table.assign(later=later)
+    later = numbers["reached_week_change"] * HOURS_PER_WEEK / hours
+    frame = numbers.assign(later=later, hospital=numbers["site"])
     changes = [f"{name}_change" for name in NUMBERS]
-    table.loc[table["if"] == AS_IT_IS, [*changes, "later"]] = float("nan")
-    columns: Columns = {
+    frame.loc[frame["if"] == AS_IT_IS, [*changes, "later"]] = float("nan")
+    columns: TextColumns = {
         "hours": ("ends after h", "{:.2f}"),
         "hours_change": ("h later", "{:+z.2f}"),
         "waited_hours": ("waited h", "{:.2f}"),
@@ -165,5 +162,63 @@ def table_text(run: Run, table: pd.DataFrame) -> pd.DataFrame:
         "test_auc": ("test AUC", "{:.3f}"),
         "test_auc_change": ("its change", "{:+z.3f}"),
     }
-    text = text_table(table.rename(columns={"site": "hospital"}), ["hospital", "if"], columns)
+    text = text_table(frame, ["hospital", "if"], columns)
     return text.assign(**{"if": [short(name, MOST_LETTERS) for name in text["if"]]})
+
+
+@styled
+def figure(table: pd.DataFrame, unit: tuple[str, float] = ("weeks", HOURS_PER_WEEK)) -> Figure:
+    """Draw what each alternative changes, hospital by hospital, against the scenario as it is.
+
+    Everyone's mean is the first row. A mark per alternative is the mean over seeds, with their
+    range. Of more than 30 hospitals those are drawn whose test AUC changes most.
+
+    Args:
+        table: Of ``compared``.
+        unit: In which times to the target are drawn, and its hours.
+    """
+    later = table["reached_week_change"] * HOURS_PER_WEEK / unit[1]
+    table = table.assign(later=later)[table["if"] != AS_IT_IS]
+    sites, note = _most_changed(table)
+    rows = [EVERYONE, *sites]
+    looks = site_looks(table["if"].unique())
+    drawn = [column for column in CHANGES if table[column].notna().any()]
+    figure, axes = panels(
+        len(drawn), width=DOUBLE, height=heights(len(rows)), least=1.6, sharex="col", sharey=True
+    )
+    for ax, column in zip(axes, drawn, strict=True):
+        title, label = CHANGES[column]
+        label = f"{unit[0]} later" if column == "later" else label
+        ax.axvline(0, color=LINE, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
+        ax.axhline(0.5, color="#AAAAAA", linewidth=0.6)
+        for (name, look), shift in zip(looks.items(), shifts(len(looks)), strict=True):
+            seeds = over_seeds(table[table["if"] == name], ["site"], column)
+            seeds = seeds[seeds["site"].isin(rows)]
+            places = [rows.index(site) + shift for site in seeds["site"]]
+            ax.hlines(places, seeds["low"], seeds["high"], color=look.colour, linewidth=1.0)
+            ax.plot(seeds["mean"], places, look.marker, color=look.colour, ms=3.5, mew=0)
+        rows_axis(ax, rows, 20)
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=4))
+        ax.set_title(title)
+        ax.set_xlabel(label)
+    if note:
+        figure.suptitle(note)
+    legend_below(
+        figure,
+        [
+            Line2D([], [], ls="", marker=look.marker, color=look.colour, label=short(name, 90))
+            for name, look in looks.items()
+        ],
+    )
+    return figure
+
+
+def _most_changed(table: pd.DataFrame) -> tuple[list[str], str]:
+    """Return the hospitals that get a row, and a note if some do not."""
+    hospitals = table[table["site"] != EVERYONE]
+    sites = sorted(hospitals["site"].unique())
+    if len(sites) <= MOST_ROWS:
+        return sites, ""
+    size = hospitals.assign(size=hospitals["test_auc_change"].abs()).groupby("site")["size"].mean()
+    most = size.sort_values(ascending=False, kind="stable").index[:MOST_ROWS]
+    return sorted(most), f"The {MOST_ROWS} of {len(sites)} hospitals whose test AUC changes most"

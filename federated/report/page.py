@@ -1,4 +1,4 @@
-"""The one-page summary of a run: a file that opens anywhere, and the table that a command prints.
+"""The one-page summary of a run: a file that opens anywhere.
 
 ``summary.html`` holds everything it shows: no script, no font, no image from elsewhere.
 """
@@ -10,25 +10,26 @@ from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 
-from federated.answers.rollout_tables import site_target_table, target_table
-from federated.answers.rollout_tables_and_figures import answers
-from federated.plots.numbers import MOST_PANELS, shown_sites, values
-from federated.report.gallery import caption, save_all
+from federated.answers import answers
+from federated.plots.numbers import shown_sites, values
+from federated.report.gallery import plot_in, save_all
 from federated.report.tables import (
     BEHIND,
+    CHOSEN,
+    MARK,
     choice_table,
     cost_table,
     failure_table,
-    markdown,
     method_table,
     site_table,
 )
 from federated.runs.reading import Run
 from federated.storage import write_bytes
 
-CHOSEN = "chosen on validation; test images were never used for a choice"
-MARK = f"{BEHIND} worse than the hospital alone (method local, means over seeds)"
+NARROW = 1500
+"""Pixels of a figure's width; a narrower one is of one column."""
 
 MOST_ROWS = 16
 """A longer table of details is folded."""
@@ -52,30 +53,6 @@ details { margin: 1rem 0; } summary { cursor: pointer; }
 """
 
 
-def summary_table(run: Run) -> str:
-    """Return test metrics of the kept models as Markdown that is also readable as it is."""
-    table = site_table(run)
-    _, note = shown_sites(values(run, "auc", "test", "kept"), "auc")
-    lines = [f"Test metrics of the kept models, {CHOSEN}." + (f" {note}." if note else ""), ""]
-    lines += markdown(table) if len(table) else ["No model has been kept yet."]
-    lines += ["", *markdown(method_table(run))] if len(table) else []
-    lines += ["", MARK] if any(table["AUC"].str.endswith(BEHIND)) else []
-    lines += _targets(run)
-    return "\n".join(lines) + "\n"
-
-
-def _targets(run: Run) -> list[str]:
-    """Return who reached the target of a rollout as Markdown; each of a few hospitals by name."""
-    by_method = target_table(run) if len(run.timeline) else pd.DataFrame()
-    if by_method.empty:
-        return []
-    by_site = site_target_table(run)
-    lines = ["", "Rollout: hospitals that reached their target validation AUC.", ""]
-    lines += markdown(by_method)
-    few = by_site["site"].nunique() <= MOST_PANELS
-    return [*lines, "", *markdown(by_site)] if few else lines
-
-
 def write_summary(run: Run, figures: Iterable[Path] | None = None) -> Path:
     """Write the run's page ``summary.html`` and return its path.
 
@@ -87,7 +64,7 @@ def write_summary(run: Run, figures: Iterable[Path] | None = None) -> Path:
         figures: PNG files of ``save_all``; None draws them, into ``plots/``.
     """
     if figures is None:
-        figures = save_all(run, run.folder / "plots")
+        figures = save_all(run, run.files.plots)
     of_rollout, others = _parted(figures)
     title = escape(run.study.common.name)
     page = (
@@ -105,9 +82,8 @@ def write_summary(run: Run, figures: Iterable[Path] | None = None) -> Path:
         )
         + "\n</body></html>\n"
     )
-    path = run.folder / "summary.html"
-    write_bytes(path, page.encode())
-    return path
+    write_bytes(run.files.summary, page.encode())
+    return run.files.summary
 
 
 def _facts(run: Run) -> str:
@@ -116,7 +92,7 @@ def _facts(run: Run) -> str:
     sites = [str(site) for site in frame["site"].unique()]
     done = frame.groupby(["method", "seed"])["round"].max()
     cells = len(run.study.cells())
-    short_of = cells - int((done == [run.study.by_method[m].rounds for m, _ in done.index]).sum())
+    missing = cells - int((done == [run.study.by_method[m].rounds for m, _ in done.index]).sum())
     facts = {
         "began": f"{began} UTC" if began else "",
         "methods": ", ".join(common.methods),
@@ -125,10 +101,10 @@ def _facts(run: Run) -> str:
             str(n) for n in sorted({c.rounds for c in run.study.by_method.values()})
         ),
         "seeds": ", ".join(map(str, common.seeds)),
-        "not finished": f"{short_of} of {cells} (method, seed)" if short_of else "",
+        "not finished": f"{missing} of {cells} (method, seed)" if missing else "",
     }
-    told = (f"<b>{escape(name)}</b> {escape(value)}" for name, value in facts.items() if value)
-    return f'<p class="facts">{" · ".join(told)}</p>'
+    known = (f"<b>{escape(name)}</b> {escape(value)}" for name, value in facts.items() if value)
+    return f'<p class="facts">{" · ".join(known)}</p>'
 
 
 def _tables(run: Run) -> Iterable[str]:
@@ -156,7 +132,7 @@ def _tables(run: Run) -> Iterable[str]:
 def _parted(figures: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """Return the figures of the rollout, and the others."""
     paths = list(figures)
-    of_rollout = [path for path in paths if path.stem.startswith("rollout")]
+    of_rollout = [path for path in paths if plot_in(path.stem).is_of_rollout]
     return of_rollout, [path for path in paths if path not in of_rollout]
 
 
@@ -165,12 +141,12 @@ def _rollout(run: Run, figures: Iterable[Path]) -> Iterable[str]:
         return
     yield '<h2>Rollout</h2>\n<p class="note">all hours, weeks and dates are virtual</p>'
     paths = {path.stem: path for path in figures}
-    beside = {name for answer in answers().values() for name in answer.figures}
+    beside = {figure.file for answer in answers() for figure in answer.figures}
     yield from (_figure(path) for name, path in paths.items() if name not in beside)
-    for answer in answers().values():
+    for answer in answers():
         for table in answer.tables:
-            yield _section(table.title, table.of(run), table.note, most=MOST_ROWS, level=3)
-        yield from (_figure(paths[name]) for name in answer.figures if name in paths)
+            yield _section(table.title, table.rows(run), table.note, most=MOST_ROWS, level=3)
+        yield from (_figure(paths[f.file]) for f in answer.figures if f.file in paths)
 
 
 def _section(
@@ -206,39 +182,37 @@ def _css_class(column: str, text: str) -> str:
 
 
 def _figures(paths: Iterable[Path]) -> Iterable[str]:
-    for drift, group in groupby(paths, key=lambda path: path.stem.startswith("bn-drift")):
+    for by_method, group in groupby(paths, key=lambda path: plot_in(path.stem).is_by_method):
         figures = "\n".join(_figure(path) for path in group)
-        title = "Batch-norm drift" if drift else "Plots"
-        inside = f"<details><summary>by method</summary>{figures}</details>" if drift else figures
-        yield f"<h2>{title}</h2>\n{inside}"
+        title = "Batch-norm drift" if by_method else "Plots"
+        folded = f"<details><summary>by method</summary>{figures}</details>"
+        yield f"<h2>{title}</h2>\n{folded if by_method else figures}"
 
 
 def _figure(path: Path) -> str:
-    content = path.read_bytes()
-    # Width in pixels: bytes 16 to 20 of a PNG. A one-column figure is not blown up to the page.
-    narrow = " class=narrow" if int.from_bytes(content[16:20], "big") < 1500 else ""
-    text = escape(caption(path.stem))
-    data = base64.b64encode(content).decode()
+    with Image.open(path) as image:
+        # A one-column figure is not blown up to the page.
+        is_narrow = image.width < NARROW
+    text = escape(plot_in(path.stem).caption)
+    data = base64.b64encode(path.read_bytes()).decode()
     return (
-        f'<figure><img{narrow} alt="{text}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{text}</figcaption></figure>"
+        f'<figure><img{" class=narrow" if is_narrow else ""} alt="{text}" '
+        f'src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
     )
 
 
 def _environment(run: Run) -> str:
-    found = run.environment
-    versions = {"python": found.get("python"), **found.get("packages", {})}
-    dirty = " with changes" if found.get("commit_is_dirty") else ""
+    known = run.environment
+    versions = {"python": known.get("python"), **known.get("packages", {})}
+    dirty = " with changes" if known.get("commit_is_dirty") else ""
     facts = {
         "versions": ", ".join(f"{name} {number}" for name, number in versions.items() if number),
-        "processor": f"{found.get('cpu')}, {found.get('cores')} cores",
-        "GPUs": ", ".join(found.get("gpus", [])) or "none",
-        "system": str(found.get("system")),
-        "commit": f"{found.get('commit') or 'unknown'}{dirty}",
-        "code SHA-256": str(found.get("code_sha256", "unknown")),
+        "processor": f"{known.get('cpu')}, {known.get('cores')} cores",
+        "GPUs": ", ".join(known.get("gpus", [])) or "none",
+        "system": str(known.get("system")),
+        "commit": f"{known.get('commit') or 'unknown'}{dirty}",
+        "code SHA-256": str(known.get("code_sha256", "unknown")),
         "seeds": ", ".join(map(str, run.study.common.seeds)),
     }
-    table = pd.DataFrame({"": list(facts), "environment": list(facts.values())})
-    return _section(
-        "Environment", table.rename(columns={"environment": " "}), "config.toml repeats this run"
-    )
+    table = pd.DataFrame({"": list(facts), " ": list(facts.values())})
+    return _section("Environment", table, "config.toml repeats this run")

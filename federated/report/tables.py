@@ -1,27 +1,23 @@
 """The tables of the summary as DataFrames of text."""
 
-import math
 from collections.abc import Mapping
+from functools import partial
 
 import pandas as pd
 
 from federated.plots.numbers import behind_local, label, mean_and_sd, names, shown_sites, values
+from federated.plots.text import DASH, number, plus_minus
+from federated.runs.columns import SITE
+from federated.runs.history import ALONE
 from federated.runs.reading import Run
 
 TEST_METRICS = ("auc", "sensitivity", "specificity", "f1", "balanced_accuracy")
 
-MOST_PRINTED = 60
-"""Rows of a table that are printed; files have all."""
-
 BEHIND = "↓"
 """Stands behind an AUC below the one that the site reaches alone."""
 
-
-def pm(mean: float, sd: float = math.nan) -> str:
-    """Return a mean with its sd, if there is one: ``0.912 ± 0.008``; a dash if undefined."""
-    if math.isnan(mean):
-        return "–"
-    return f"{mean:.3f}" + ("" if math.isnan(sd) else f" ± {sd:.3f}")
+CHOSEN = "chosen on validation; test images were never used for a choice"
+MARK = f"{BEHIND} worse than the hospital alone (method local, means over seeds)"
 
 
 def site_table(run: Run, model: str = "kept") -> pd.DataFrame:
@@ -39,7 +35,7 @@ def site_table(run: Run, model: str = "kept") -> pd.DataFrame:
     for site in sites:
         for method in (name for name in names(auc, "method") if (name, site) in images):
             row = {"site": site, "method": method, "images": str(images[method, site])}
-            row |= {label(metric): of[method, site] for metric, of in texts.items()}
+            row |= {label(metric): text[method, site] for metric, text in texts.items()}
             row["AUC"] += f" {BEHIND}" if (method, site) in behind else ""
             rows.append(row)
     columns = ["site", "method", "images", *map(label, TEST_METRICS)]
@@ -49,7 +45,7 @@ def site_table(run: Run, model: str = "kept") -> pd.DataFrame:
 def _texts(run: Run, metric: str, model: str) -> Mapping[tuple[str, str], str]:
     table = mean_and_sd(values(run, metric, "test", model), ["method", "site"])
     rows = table.itertuples(index=False, name=None)
-    return {(method, site): pm(mean, sd) for method, site, mean, sd in rows}
+    return {(method, site): plus_minus(mean, sd) for method, site, mean, sd in rows}
 
 
 def method_table(run: Run, model: str = "kept") -> pd.DataFrame:
@@ -70,18 +66,18 @@ def method_table(run: Run, model: str = "kept") -> pd.DataFrame:
         rows.append(
             {
                 "method": str(method),
-                "mean AUC over sites (unweighted)": pm(over_seeds.mean(), over_seeds.std()),
+                "mean AUC over sites (unweighted)": plus_minus(over_seeds.mean(), over_seeds.std()),
                 "worst site's AUC": "".join(
-                    f"{pm(mean, sd)} ({site})"
+                    f"{plus_minus(mean, sd)} ({site})"
                     for site, mean, sd in worst.itertuples(index=False, name=None)
                 )
-                or "–",
+                or DASH,
                 "sites": f"{len(by_site)} of {every}",
                 "sites worse than alone": f"{losing} {BEHIND}" if losing else "0",
             }
         )
     table = pd.DataFrame(rows)
-    if "local" not in names(frame, "method"):
+    if ALONE not in names(frame, "method"):
         return table.drop(columns="sites worse than alone", errors="ignore")
     return table
 
@@ -95,18 +91,16 @@ def choice_table(run: Run) -> pd.DataFrame:
         return pd.DataFrame()
     frame = run.metrics
     chosen = frame[frame["metric"].str.startswith("chose_") & (frame["value"] == 1)]
-    keys = ["method", "seed", "site"]
-    table = chosen[keys].assign(chosen=chosen["metric"].str.removeprefix("chose_"))
+    table = chosen[SITE].assign(chosen=chosen["metric"].str.removeprefix("chose_"))
     columns = {
         "kept round": ("kept_round", "val", "final", "{:.0f}"),
         "test AUC, kept": ("auc", "test", "kept", "{:.3f}"),
         "test AUC, final": ("auc", "test", "final", "{:.3f}"),
     }
     for name, (metric, split, model, form) in columns.items():
-        of = values(run, metric, split, model)[[*keys, "value"]]
-        of = of.rename(columns={"value": name})
-        table = table.merge(of, on=keys, how="left")
-        table[name] = table[name].map(lambda v, form=form: "–" if math.isnan(v) else form.format(v))
+        shown = values(run, metric, split, model)[[*SITE, "value"]]
+        table = table.merge(shown.rename(columns={"value": name}), on=SITE, how="left")
+        table[name] = table[name].map(partial(number, form=form))
     return table.astype(str)
 
 
@@ -131,13 +125,12 @@ def cost_table(run: Run) -> pd.DataFrame:
     methods = list(run.study.common.methods)
     table = {"method": methods}
     for name, (numbers, form) in columns.items():
-        table[name] = [form.format(numbers[m]) if m in numbers else "–" for m in methods]
+        table[name] = [number(numbers.get(m, float("nan")), form) for m in methods]
     return pd.DataFrame(table)
 
 
 def _sums(run: Run, metric: str) -> pd.DataFrame:
-    keys = ["method", "seed", "site"]
-    return values(run, metric, "train").groupby(keys, sort=False)["value"].sum().reset_index()
+    return values(run, metric, "train").groupby(SITE, sort=False)["value"].sum().reset_index()
 
 
 def failure_table(run: Run) -> pd.DataFrame:
@@ -150,22 +143,3 @@ def failure_table(run: Run) -> pd.DataFrame:
     # Events of other kinds have no seed, so pandas made these numbers floats.
     whole = {"seed": "Int64", "round": "Int64"}
     return failed[["method", "seed", "round", "site", "reason"]].astype(whole).astype(str)
-
-
-def printed(table: pd.DataFrame) -> str:
-    """Return a table as Markdown for a terminal, which has no use for a thousand rows."""
-    lines, left = markdown(table), len(table) - MOST_PRINTED
-    return "\n".join(lines if left <= 0 else [*lines[:-left], f"… and {left} more rows"])
-
-
-def markdown(table: pd.DataFrame) -> list[str]:
-    """Return a table as lines of Markdown, aligned so that they are readable as they are."""
-    rows = [[str(name) for name in table.columns], *table.to_numpy().tolist()]
-    # A pipe in a site's name would end its cell.
-    rows = [[cell.replace("|", r"\|") for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
-    return [
-        "| " + " | ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]

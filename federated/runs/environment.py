@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from federated.learning.compute import native_bf16
 from federated.exchange.fingerprint import code_digest
+from federated.learning.compute import native_bf16
 
 PACKAGES = ("consilium", "torch", "flwr", "ray", "numpy", "pandas", "pyarrow", "safetensors")
 

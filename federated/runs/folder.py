@@ -1,10 +1,120 @@
-"""Where a run goes."""
+"""Where a run goes, and what lies where in its folder. Nothing here is heavy to import.
+
+FOLDER/
+  config.toml                      every setting; reading it again gives the same run
+  environment.json                 versions, commit, processor
+  metrics.csv, metrics.parquet     long form: one number a row
+  events.jsonl                     what happened when
+  timeline.csv                     a rollout in virtual time: who did what from when to when
+  METHOD/seed-0/                   the server's side of a cell: checkpoints, shared.safetensors
+  sites/SITE/site.log              what went wrong at a site
+  sites/SITE/METHOD/seed-0/        the site's vault of a cell: models, predictions
+  answers/, plots/, summary.html   what was made of it
+"""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from federated.errors import UserError
 from federated.config.schema import Config
+from federated.errors import UserError
+
+
+@dataclass(frozen=True)
+class SitesFolder:
+    """The sites' own side: ``sites/`` of a simulation, or where a real site keeps its vaults."""
+
+    path: Path
+
+    def site(self, name: str) -> Path:
+        """Return the folder of one site."""
+        return self.path / name
+
+    def log(self, name: str) -> Path:
+        """Return the file in which a site logs its failures."""
+        return self.site(name) / "site.log"
+
+    def vault(self, name: str, method: str, seed: int) -> Path:
+        """Return where a site keeps what is private under one method and seed."""
+        return self.site(name) / _cell(method, seed)
+
+    def vaults(self, method: str, seed: int) -> dict[str, Path]:
+        """Return the vaults that are there for one method and seed, by site, in name order."""
+        vaults = sorted(self.path.glob(f"*/{_cell(method, seed)}"))
+        return {vault.parents[1].name: vault for vault in vaults}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What lies where in the folder of a run, whether it is there or not."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """Every setting of the run."""
+        return self.path / "config.toml"
+
+    @property
+    def environment(self) -> Path:
+        """On what the run ran."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Every number of the run, one a row."""
+        return self.path / "metrics.csv"
+
+    @property
+    def parquet(self) -> Path:
+        """The same as Parquet."""
+        return self.path / "metrics.parquet"
+
+    @property
+    def events(self) -> Path:
+        """What happened when, one JSON object a line."""
+        return self.path / "events.jsonl"
+
+    @property
+    def timeline(self) -> Path:
+        """Virtual time of a rollout; absent if the run is none."""
+        return self.path / "timeline.csv"
+
+    @property
+    def sites(self) -> SitesFolder:
+        """The sites' own side, which is here because a simulation's sites share one disk."""
+        return SitesFolder(self.path / "sites")
+
+    @property
+    def answers(self) -> Path:
+        """Numbers and pictures of what the run was asked."""
+        return self.path / "answers"
+
+    @property
+    def plots(self) -> Path:
+        """Every figure that the run has the numbers for."""
+        return self.path / "plots"
+
+    @property
+    def summary(self) -> Path:
+        """The page of the run."""
+        return self.path / "summary.html"
+
+    def cell(self, method: str, seed: int) -> Path:
+        """Return the server's side of one method and seed."""
+        return self.path / _cell(method, seed)
+
+    def vault(self, site: str, method: str, seed: int) -> Path:
+        """Return the vault of a site under one method and seed."""
+        return self.sites.vault(site, method, seed)
+
+    def site_log(self, site: str) -> Path:
+        """Return the file in which a site logs its failures."""
+        return self.sites.log(site)
+
+
+def _cell(method: str, seed: int) -> Path:
+    return Path(method) / f"seed-{seed}"
 
 
 def choose_folder(config: Config, *, new: bool) -> Path:

@@ -4,15 +4,19 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from federated.runs.reading import KEYS, Run
 from federated.rollout.scenario import HOURS_PER_WEEK, Hospital, scenario_of
-
-CELL = ["method", "seed"]
-ROUND = [*CELL, "round"]
-SITE = [*CELL, "site"]
+from federated.runs.columns import ROUND, SITE, SITE_ROUND
+from federated.runs.reading import Run
 
 ALONE = "local"
 """The method that is each hospital alone."""
+
+_SPENT_ON = {
+    "train": "computing_hours",
+    "evaluate": "computing_hours",
+    "download": "transfer_hours",
+    "upload": "transfer_hours",
+}
 
 
 def hospitals(run: Run) -> Mapping[str, Hospital]:
@@ -21,8 +25,8 @@ def hospitals(run: Run) -> Mapping[str, Hospital]:
     named = {
         table.partition(".")[2] for table, _ in common.calendars if table.startswith("hospital.")
     }
-    told = {str(site) for site in events(run, "site-registered", ["site"])["site"]}
-    names = named | told | {str(site) for site in run.metrics["site"].unique()}
+    registered = {str(site) for site in events(run, "site-registered", ["site"])["site"]}
+    names = named | registered | {str(site) for site in run.metrics["site"].unique()}
     return scenario_of(common.rollout, common.calendars, sorted(names)).hospitals
 
 
@@ -34,8 +38,8 @@ def events(run: Run, kind: str, columns: list[str]) -> pd.DataFrame:
     chosen = frame[frame["kind"] == kind].reindex(columns=columns)
     # Events of other kinds have no seed, so pandas made these numbers floats; nor does it know what
     # a column is of which there is nothing.
-    kinds = {"seed": int, "round": int, "hours": float}
-    return chosen.astype({name: kinds.get(name, str) for name in columns})
+    types = {"seed": int, "round": int, "hours": float}
+    return chosen.astype({name: types.get(name, str) for name in columns})
 
 
 def evaluations(run: Run) -> pd.DataFrame:
@@ -48,11 +52,11 @@ def evaluations(run: Run) -> pd.DataFrame:
     """
     frame = run.metrics
     frame = frame[(frame["metric"] == "auc") & (frame["model"] == "current")]
-    table = frame.set_index([*KEYS, "split"])["value"].unstack("split")
+    table = frame.set_index([*SITE_ROUND, "split"])["value"].unstack("split")
     table = table.reindex(columns=["val", "test"]).rename_axis(columns=None).reset_index()
     done = run.timeline[run.timeline["activity"] == "evaluate"]
-    done = done.rename(columns={"end": "hours"})[[*KEYS, "hours"]]
-    table = table.merge(done.groupby(KEYS).max().reset_index(), how="left")
+    done = done.rename(columns={"end": "hours"})[[*SITE_ROUND, "hours"]]
+    table = table.merge(done.groupby(SITE_ROUND).max().reset_index(), how="left")
     table["week"] = round_weeks(run, table)
     return run.in_order(table)
 
@@ -92,6 +96,18 @@ def rounds(run: Run) -> pd.DataFrame:
     return frame.loc[frame["activity"] == "round", [*ROUND, "start", "end"]]
 
 
+def spent(run: Run) -> pd.DataFrame:
+    """Return hours computing and transferring, a row per method, seed and site of the timeline."""
+    frame = run.timeline[run.timeline["site"] != ""]
+    hours = frame[SITE].assign(
+        hours=frame["end"] - frame["start"], on=frame["activity"].map(_SPENT_ON)
+    )
+    sums = hours.groupby([*SITE, "on"], sort=False)["hours"].sum().unstack("on")
+    table = frame[SITE].drop_duplicates().merge(sums.reset_index(), on=SITE, how="left")
+    columns = [*SITE, "computing_hours", "transfer_hours"]
+    return table.reindex(columns=columns).fillna(dict.fromkeys(columns[len(SITE) :], 0.0))
+
+
 def gains(run: Run) -> pd.DataFrame:
     """Return the kept models' test AUC and what each hospital gains over itself alone.
 
@@ -109,7 +125,7 @@ def gains(run: Run) -> pd.DataFrame:
     return table.assign(gain=table["test_auc"] - table["alone"]).drop(columns="alone")
 
 
-def benefit(run: Run) -> pd.DataFrame:
+def gains_over_time(run: Run) -> pd.DataFrame:
     """Return at each evaluation how much better the hospital is than alone at that moment.
 
     Alone it has what its latest evaluation under ``local`` gave, up to that hour; rounds need not
@@ -130,9 +146,9 @@ def benefit(run: Run) -> pd.DataFrame:
     return run.in_order(table.assign(gain=table["val"] - table["alone"]))
 
 
-def go_live_hours(of: Mapping[str, Hospital], sites: pd.Series) -> pd.Series:
+def go_live_hours(hospitals: Mapping[str, Hospital], sites: pd.Series) -> pd.Series:
     """Return when each site joins, hours since week 0; NaN for one outside the scenario."""
-    weeks = {name: hospital.go_live for name, hospital in of.items()}
+    weeks = {name: hospital.go_live for name, hospital in hospitals.items()}
     return sites.map(weeks).astype(float) * HOURS_PER_WEEK
 
 

@@ -18,21 +18,9 @@ from typing import Any
 from federated.config.study import Study, parse, read_toml
 from federated.errors import UserError
 from federated.lazy import pd
-from federated.runs.vaults import kept_model
-
-COLUMNS = (
-    "method",
-    "seed",
-    "round",
-    "site",
-    "split",
-    "model",
-    "metric",
-    "value",
-    "num_examples",
-)
-KEYS = ["method", "seed", "round", "site"]
-TIMELINE = (*KEYS, "activity", "start", "end")
+from federated.runs.columns import CELL, ROUND, SITE, SITE_ROUND, TIMELINE_COLUMNS
+from federated.runs.folder import RunFolder
+from federated.runs.vaults import predictions_file
 
 
 @dataclass(frozen=True)
@@ -41,27 +29,32 @@ class Run:
 
     folder: Path
 
+    @property
+    def files(self) -> RunFolder:
+        """What lies where in the folder."""
+        return RunFolder(self.folder)
+
     @cached_property
     def study(self) -> Study:
         """The run's configuration, of all methods."""
-        return parse(read_toml(self.folder / "config.toml"))
+        return parse(read_toml(self.files.config))
 
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, commit and processor of the run."""
-        text = (self.folder / "environment.json").read_text(encoding="utf-8")
+        text = self.files.environment.read_text(encoding="utf-8")
         return dict(json.loads(text))
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """Every number of the run in long form, columns ``COLUMNS``.
+        """Every number of the run in long form, columns ``METRIC_COLUMNS``.
 
         ``split`` is train, val or test. ``model`` is ``current`` (the weights of that round),
         ``kept`` (the round chosen on the site's validation images), ``personalised``, ``own`` (of
         the method local) or ``final`` (what the site uses in the end).
         """
         frame = pd.read_csv(
-            self.folder / "metrics.csv",
+            self.files.metrics,
             dtype={"method": "str", "site": "str", "split": "str", "model": "str"},
             keep_default_na=False,
             # Python's float reads back the very bits that were written; pandas' own need not.
@@ -71,15 +64,16 @@ class Run:
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
-        """Who did what from when to when in virtual time, columns ``TIMELINE``, in hours.
+        """Who did what from when to when in virtual time, in hours.
 
-        Empty if the run is no rollout. ``activity`` is download, train, upload, evaluate, or what
-        became of an update: used, waiting or dropped, from its arrival to the end of the round
-        that decided. Rows of no site with ``round`` are the rounds themselves.
+        Columns ``TIMELINE_COLUMNS``; empty if the run is no rollout. ``activity`` is download,
+        train, upload, evaluate, or what became of an update: used, waiting or dropped, from its
+        arrival to the end of the round that decided. Rows of no site with ``round`` are the rounds
+        themselves.
         """
-        path = self.folder / "timeline.csv"
+        path = self.files.timeline
         if not path.exists():
-            return pd.DataFrame(columns=list(TIMELINE)).astype({"start": float, "end": float})
+            return _nothing_took_time()
         frame = pd.read_csv(
             path,
             dtype={"method": "str", "site": "str", "activity": "str"},
@@ -92,7 +86,7 @@ class Run:
         """Return rows sorted by method as the run has them, seed and round, else as they were."""
         order = {name: i for i, name in enumerate(self.study.common.methods)}
         return frame.sort_values(
-            ["method", "seed", "round"],
+            ROUND,
             key=lambda column: column.map(order) if column.name == "method" else column,
             kind="stable",
             ignore_index=True,
@@ -101,15 +95,20 @@ class Run:
     @cached_property
     def events(self) -> pd.DataFrame:
         """What happened when, one row per event."""
-        lines = (self.folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = self.files.events.read_text(encoding="utf-8").splitlines()
         return pd.DataFrame([json.loads(line) for line in lines])
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run came to its end, as its last event says."""
+        return "kind" in self.events and "run-ended" in set(self.events["kind"])
 
     def wide(self, split: str, model: str = "current") -> pd.DataFrame:
         """Return one row per method, seed, round and site, one column per metric."""
         chosen = self.metrics[(self.metrics["split"] == split) & (self.metrics["model"] == model)]
         # Not pivot_table: it would drop a site whose every value is undefined.
-        wide = chosen.set_index([*KEYS, "num_examples", "metric"])["value"].unstack("metric")
-        order = chosen[[*KEYS, "num_examples"]].drop_duplicates()
+        wide = chosen.set_index([*SITE_ROUND, "num_examples", "metric"])["value"].unstack("metric")
+        order = chosen[[*SITE_ROUND, "num_examples"]].drop_duplicates()
         return order.merge(wide.rename_axis(columns=None).reset_index(), how="left")
 
     def selected(self, split: str, model: str = "kept") -> pd.DataFrame:
@@ -123,11 +122,11 @@ class Run:
             One row per method, seed and site; ``kept_round`` is the round that was chosen.
         """
         chosen = self.wide(split, model)
-        rounds = self.metrics.query("metric == 'kept_round'")[["method", "seed", "site", "value"]]
+        rounds = self.metrics.query("metric == 'kept_round'")[[*SITE, "value"]]
         rounds = rounds.rename(columns={"value": "kept_round"}).astype({"kept_round": int})
         chosen = chosen.drop(columns=["round", "kept_round"], errors="ignore").merge(rounds)
         # A hospital that leaves early tells of its model early; here sites are in name order.
-        cells = chosen.groupby(["method", "seed"], sort=False).ngroup()
+        cells = chosen.groupby(CELL, sort=False).ngroup()
         return chosen.iloc[chosen.assign(cell=cells).sort_values(["cell", "site"]).index]
 
     def predictions(self, site: str, method: str, seed: int, which: str = "kept") -> pd.DataFrame:
@@ -136,11 +135,14 @@ class Run:
         They lie on the site's side and are readable here only because a simulation's sites share
         one disk.
         """
-        vault = self.folder / "sites" / site / method / f"seed-{seed}"
-        path = vault / f"predictions-{which}.csv"
-        if which == "kept" and (model := kept_model(vault)) is not None:
-            path = model.with_suffix(".csv")
-        return pd.read_csv(path)
+        vault = self.files.vault(site, method, seed)
+        return pd.read_csv(predictions_file(vault, which))
+
+
+def _nothing_took_time() -> pd.DataFrame:
+    """Return the timeline of a run that is no rollout."""
+    hours = {"start": float, "end": float}
+    return pd.DataFrame(columns=list(TIMELINE_COLUMNS)).astype(hours)
 
 
 def load(path: str | Path) -> Run:
@@ -149,14 +151,15 @@ def load(path: str | Path) -> Run:
     Raises:
         UserError: the folder holds no run.
     """
-    folder = Path(path)
-    if not (folder / "metrics.csv").exists():
-        raise UserError(f"{folder} holds no run (no metrics.csv); name the folder that a run made.")
-    return Run(folder)
+    run = Run(Path(path))
+    if not run.files.metrics.exists():
+        raise UserError(
+            f"{run.folder} holds no run (no metrics.csv); name the folder that a run made."
+        )
+    return run
 
 
 def write_parquet(run: Run) -> Path:
     """Write ``metrics.parquet`` beside ``metrics.csv`` and return its path."""
-    path = run.folder / "metrics.parquet"
-    run.metrics.to_parquet(path, index=False)
-    return path
+    run.metrics.to_parquet(run.files.parquet, index=False)
+    return run.files.parquet

@@ -19,3 +19,14 @@ def kept_model(vault: Path) -> Path | None:
     if "kept" not in facts:
         return None
     return vault / f"kept-{facts['kept']['round']:06d}.safetensors"
+
+
+def predictions_file(vault: Path, model: str) -> Path:
+    """Return where a site's predictions lie, image by image.
+
+    Args:
+        vault: Folder of one site, method and seed.
+        model: ``kept`` or ``final``.
+    """
+    kept = kept_model(vault) if model == "kept" else None
+    return vault / f"predictions-{model}.csv" if kept is None else kept.with_suffix(".csv")

@@ -12,11 +12,11 @@ from federated.rollout.scenario import Hospital
 
 def one_table_each(hospitals: Iterable[Hospital]) -> dict[str, Any]:
     """Return the hospitals as tables ``rollout.hospital.NAME``, also those of a group."""
-    told: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for hospital in hospitals:
         table = f"rollout.hospital.{hospital.name}"
-        told |= {f"{table}.{key}": value for key, value in _values(hospital).items()}
-    return told
+        settings |= {f"{table}.{key}": value for key, value in _values(hospital).items()}
+    return settings
 
 
 def _values(hospital: Hospital) -> dict[str, Any]:

@@ -6,10 +6,12 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from federated.plots.numbers import NothingToDrawError
+from federated.plots.style import label_lowest, label_rows
 from federated.rollout.scenario import HOURS_PER_WEEK, Hospital, date_of
 from federated.runs.history import hospitals
 from federated.runs.reading import Run
@@ -52,8 +54,17 @@ def weeks_axis(run: Run, axes: Sequence[Axes], *, ticks: int = 5) -> None:
     for ax in axes:
         ax.xaxis.set_major_locator(copy(locator))
         ax.xaxis.set_major_formatter(shown)
-        if ax.xaxis.get_tick_params()["labelbottom"]:
-            ax.set_xlabel(title)
+        label_lowest(ax, title)
+
+
+def finish_weeks(
+    run: Run, figure: Figure, axes: Sequence[Axes], ylabel: str, note: str = ""
+) -> None:
+    """Label the axes of lines over virtual time, and say over the panels what is left out."""
+    weeks_axis(run, axes)
+    label_rows(axes, ylabel)
+    if note:
+        figure.suptitle(note)
 
 
 def _dates_beside(ax: Axes) -> int:
@@ -74,6 +85,16 @@ def when(run: Run, week: float) -> str:
 def is_short(run: Run) -> bool:
     """Return whether a rollout takes less than a week, so that weeks are no unit for it."""
     return bool(run.timeline["end"].max() < HOURS_PER_WEEK)
+
+
+def mean_week(run: Run, weeks: pd.Series) -> str:
+    """Return the mean of some weeks as the run's tables write a moment."""
+    return when(run, weeks.mean())
+
+
+def unit_of(run: Run) -> tuple[str, float]:
+    """Return the unit of time of a rollout's tables, and its hours."""
+    return ("hours", 1.0) if is_short(run) else ("weeks", HOURS_PER_WEEK)
 
 
 class _HourLocator(MaxNLocator):
@@ -98,21 +119,21 @@ def by_week(frame: pd.DataFrame, value: str) -> pd.DataFrame:
     return table.reindex(every).set_axis(weeks.reindex(every).interpolate())
 
 
-def mark_joins(ax: Axes, hospitals: Mapping[str, Hospital], own: str = "") -> None:
-    """Mark every hospital's go-live with a tick at the lower edge, and ``own`` with a line."""
+def mark_joins(ax: Axes, hospitals: Mapping[str, Hospital], here: str = "") -> None:
+    """Mark every hospital's go-live with a tick at the lower edge, that of ``here`` with a line."""
     first = min((h.go_live for h in hospitals.values()), default=0.0)
-    weeks = [h.go_live for name, h in hospitals.items() if h.go_live > first and name != own]
+    weeks = [h.go_live for name, h in hospitals.items() if h.go_live > first and name != here]
     across = ax.get_xaxis_transform()
     ax.vlines(weeks, 0, 0.05, color=JOIN, linewidth=0.7, transform=across, zorder=3)
-    if own in hospitals and hospitals[own].go_live > first:
-        ax.axvline(hospitals[own].go_live, color=JOIN, linewidth=0.8, linestyle=(0, (1, 1.5)))
+    if here in hospitals and hospitals[here].go_live > first:
+        ax.axvline(hospitals[here].go_live, color=JOIN, linewidth=0.8, linestyle=(0, (1, 1.5)))
 
 
-def join_handles(hospitals: Mapping[str, Hospital], *, own: bool) -> list[Line2D]:
+def join_handles(hospitals: Mapping[str, Hospital], *, is_of_one: bool) -> list[Line2D]:
     """Return a legend's entries for ``mark_joins``; none if all were there from the start."""
     if len({hospital.go_live for hospital in hospitals.values()}) < 2:
         return []
     tick = Line2D([], [], ls="", marker="|", ms=6, mew=0.7, color=JOIN)
-    tick.set_label("another hospital joins" if own else "a hospital joins")
+    tick.set_label("another hospital joins" if is_of_one else "a hospital joins")
     line = Line2D([], [], color=JOIN, lw=0.8, ls=(0, (1, 1.5)), label="this hospital joins")
-    return [line, tick] if own else [tick]
+    return [line, tick] if is_of_one else [tick]

@@ -1,6 +1,6 @@
-"""What each hospital spent against what it gained."""
+"""What each hospital spent, and what it got for it."""
 
-from math import sqrt
+import math
 from typing import Any
 
 import pandas as pd
@@ -9,20 +9,28 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from federated.answers.effort import cost
+from federated.answers.answer import Answer, TextTable
 from federated.plots.lines import handles
 from federated.plots.numbers import NothingToDrawError, names
-from federated.plots.rollout_axis import needs_timeline
+from federated.plots.plot import Plot
 from federated.plots.style import (
     DOUBLE,
     SITE_COLOURS,
+    label_lowest,
+    label_rows,
     legend_below,
     panels,
     short,
     site_looks,
     styled,
 )
+from federated.plots.text import TextColumns, text_table
+from federated.plots.time_axis import needs_timeline
+from federated.runs.columns import SITE
+from federated.runs.history import ALONE, gains, hospitals, spent
 from federated.runs.reading import Run
+
+AUC_POINT = 0.01
 
 WIDE_RANGE = 50
 
@@ -37,8 +45,52 @@ PRICES = {
 }
 
 
+def numbers(run: Run) -> pd.DataFrame:
+    """Return what each hospital spent and what it got for it.
+
+    Returns:
+        One row per method, seed, site: ``mb_down`` and ``mb_up`` (10^6 bytes of tensors),
+        ``compute_hours`` (training and evaluation, virtual), ``money`` (these hours x the
+        calendar's cost per hour) and ``kwh`` (x its kilowatts), both NaN if the scenario does not
+        say, ``gain`` (test AUC of the kept model over alone) and ``money_per_point`` (per 0.01 of
+        that gain; NaN without one).
+    """
+    frame = run.metrics
+    traffic = frame[(frame["split"] == "train") & frame["metric"].isin(["bytes_down", "bytes_up"])]
+    sums = traffic.groupby([*SITE, "metric"], sort=False)["value"].sum().unstack("metric") / 1e6
+    table = spent(run).rename(columns={"computing_hours": "compute_hours"})
+    table = table.drop(columns="transfer_hours")
+    sums = sums.reindex(columns=["bytes_down", "bytes_up"]).reset_index()
+    sums = sums.rename(columns={"bytes_down": "mb_down", "bytes_up": "mb_up"})
+    table = table.merge(sums, on=SITE, how="left").fillna({"mb_down": 0.0, "mb_up": 0.0})
+    calendars = {name: hospital.calendar for name, hospital in hospitals(run).items()}
+    price = {name: calendar.cost_per_hour or math.nan for name, calendar in calendars.items()}
+    power = {name: calendar.kilowatts or math.nan for name, calendar in calendars.items()}
+    table["money"] = table["compute_hours"] * table["site"].map(price).astype(float)
+    table["kwh"] = table["compute_hours"] * table["site"].map(power).astype(float)
+    table = table.merge(gains(run)[[*SITE, "gain"]], on=SITE, how="left")
+    points = (table["gain"] / AUC_POINT).where(table["gain"] > 0)
+    return table.assign(money_per_point=table["money"] / points)
+
+
+def table(run: Run) -> pd.DataFrame:
+    """Return what each hospital spent and gained; without columns that the scenario leaves open."""
+    columns: TextColumns = {
+        "mb_down": ("MB down", "{:.1f}"),
+        "mb_up": ("MB up", "{:.1f}"),
+        "compute_hours": ("computing h", "{:.1f}"),
+        "money": ("cost", "{:.2f}"),
+        "kwh": ("kWh", "{:.2f}"),
+        "gain": ("AUC over alone", "{:+z.3f}"),
+        "money_per_point": ("cost per 0.01 AUC", "{:.2f}"),
+    }
+    frame = numbers(run)
+    known = {name: shown for name, shown in columns.items() if frame[name].notna().any()}
+    return text_table(frame, ["site", "method"], known)
+
+
 @styled
-def rollout_cost(run: Run, *, width: float = DOUBLE) -> Figure:
+def figure(run: Run, *, width: float = DOUBLE) -> Figure:
     """Draw test AUC gained over alone against what it cost, a panel per method, a dot per hospital.
 
     The cost is money if the scenario prices every hospital, else virtual hours of computing, else
@@ -49,8 +101,8 @@ def rollout_cost(run: Run, *, width: float = DOUBLE) -> Figure:
         NothingToDrawError: the run is no rollout, or no kept model has one of ``local`` beside it.
     """
     needs_timeline(run)
-    table = cost(run)
-    table = table[table["method"] != "local"].dropna(subset=["gain"])
+    table = numbers(run)
+    table = table[table["method"] != ALONE].dropna(subset=["gain"])
     table = table.assign(mb=table["mb_down"] + table["mb_up"])
     if table.empty:
         raise NothingToDrawError(f"{run.folder} has no kept model both together and alone (local).")
@@ -64,7 +116,7 @@ def rollout_cost(run: Run, *, width: float = DOUBLE) -> Figure:
     for ax, method in zip(axes, methods, strict=True):
         rows = table[table["method"] == method].rename(columns={price: "price"})
         ax.axhline(0.0, color="#555555", linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
-        _draw(ax, rows, sites, middle=sqrt(least * most) if is_log else most / 2)
+        _draw(ax, rows, sites, middle=math.sqrt(least * most) if is_log else most / 2)
         if is_log:
             ax.set_xscale("log")
             # Powers of ten would be mathtext, which is off.
@@ -73,10 +125,8 @@ def rollout_cost(run: Run, *, width: float = DOUBLE) -> Figure:
         else:
             ax.set_xlim(0, 1.05 * most or 1.0)
         ax.set_title(short(method))
-        if ax.xaxis.get_tick_params()["labelbottom"]:
-            ax.set_xlabel(PRICES[price])
-        if ax.get_subplotspec().is_first_col():  # type: ignore[union-attr]
-            ax.set_ylabel("AUC over alone (test)")
+        label_lowest(ax, PRICES[price])
+    label_rows(axes, "AUC over alone (test)")
     if len(sites) <= len(SITE_COLOURS):
         dots = handles(site_looks(sites))
         for dot in dots:
@@ -107,3 +157,25 @@ def _name_ends(ax: Axes, rows: pd.DataFrame, middle: float) -> None:
             short(site, 18), (price, gain), (4 if right else -4, 0), fontsize=6, va="center",
             textcoords="offset points", ha="left" if right else "right",
         )  # fmt: skip
+
+
+ANSWER = Answer(
+    "cost",
+    numbers,
+    (
+        TextTable(
+            "Costs and gains",
+            table,
+            "MB: 10⁶ bytes of tensors; test AUC of the kept model over alone",
+        ),
+    ),
+    (
+        Plot(
+            "rollout-cost",
+            "Test AUC of the kept models over alone, against what it cost.",
+            figure,
+            is_of_rollout=True,
+        ),
+    ),
+    "no hospital has done anything.",
+)

@@ -1,0 +1,78 @@
+"""Tables as text: numbers with their spread over seeds, a dash for none, Markdown."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import pandas as pd
+
+DASH = "–"
+
+MOST_PRINTED = 60
+"""Rows of a table that are printed; files have all."""
+
+TextColumns = Mapping[str, tuple[str, str | Callable[[pd.Series], str]]]
+"""Column of numbers -> its header, and the form of its numbers or what makes a text of them."""
+
+
+def number(value: float, form: str) -> str:
+    """Return a number in a form such as ``{:.3f}``; a dash if it is undefined."""
+    return DASH if pd.isna(value) else form.format(value)
+
+
+def plus_minus(mean: float, sd: float = math.nan, form: str = "{:.3f}") -> str:
+    """Return a mean with its sd, if there is one: ``0.912 ± 0.008``; a dash if undefined."""
+    if pd.isna(mean) or pd.isna(sd):
+        return number(mean, form)
+    # A spread has no sign.
+    return f"{form.format(mean)} ± {form.replace('+', '').format(sd)}"
+
+
+def text_table(frame: pd.DataFrame, by: list[str], columns: TextColumns) -> pd.DataFrame:
+    """Return a row of text per group of rows, which are its seeds.
+
+    Args:
+        frame: One row per group and seed.
+        by: What makes a group, the last of them what is compared side by side.
+        columns: What is shown, and how.
+    """
+    if frame.empty:
+        return pd.DataFrame()
+    groups = frame.groupby(by, sort=False)
+    texts = {
+        header: groups[name].apply(partial(_over_seeds, form=form) if type(form) is str else form)
+        for name, (header, form) in columns.items()
+    }
+    table = pd.DataFrame(texts).reset_index()
+    # Hospital by hospital, as a reader looks them up; the methods stay as the run has them.
+    return table.sort_values(by[:-1], key=_first_seen, kind="stable") if by[1:] else table
+
+
+def _first_seen(column: pd.Series) -> pd.Series:
+    return column.map({name: place for place, name in enumerate(column.unique())})
+
+
+def _over_seeds(values: pd.Series, form: str) -> str:
+    """Return mean ± sd unless all are equal, and of how many seeds if some are undefined."""
+    known = values.dropna()
+    text = plus_minus(known.mean(), known.std() if known.nunique() > 1 else math.nan, form)
+    return text if len(known) in (0, len(values)) else f"{text} ({len(known)} of {len(values)})"
+
+
+def printed(table: pd.DataFrame) -> str:
+    """Return a table as Markdown for a terminal, which has no use for a thousand rows."""
+    lines, left = markdown(table), len(table) - MOST_PRINTED
+    return "\n".join(lines if left <= 0 else [*lines[:-left], f"… and {left} more rows"])
+
+
+def markdown(table: pd.DataFrame) -> list[str]:
+    """Return a table as lines of Markdown, aligned so that they are readable as they are."""
+    rows = [[str(name) for name in table.columns], *table.to_numpy().tolist()]
+    # A pipe in a site's name would end its cell.
+    rows = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * width for width in widths])
+    return [
+        "| " + " | ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
