@@ -22,7 +22,7 @@ from federated.errors import UserError
 
 # Raise it when the layout of an entry, or the way that splits are drawn, changes.
 VERSION = 2
-Progress = Callable[[int, int], None]  # (images done, images in all)
+FileProgress = Callable[[int, int], None]  # (images done, images in all)
 _BUILDING = ".building-"
 _ABANDONED = 24 * 3600  # seconds after which a half-built folder belongs to no living process
 

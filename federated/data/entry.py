@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from federated.data.formats.section import Grey
+from federated.data.formats.slices import Grey
 from federated.data.site import SPLITS, SiteData, Split
 from federated.data.sources import manifest
 from federated.errors import UserError
@@ -31,7 +31,7 @@ FACT_COLUMNS = ("patient", "hospital", "format", "mode", "colour", "odd")
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """A data set as it lies in the cache.
 
     Attributes:
@@ -47,7 +47,7 @@ class Entry:
     skipped: tuple[str, ...] = ()
 
 
-def write(folder: Path, entry: Entry) -> None:
+def write(folder: Path, entry: CacheEntry) -> None:
     """Write an entry ordered by split, so that each split is one slice."""
     order = np.argsort(entry.rows["split"].map(SPLITS.index).to_numpy(), kind="stable")
     rows = entry.rows.iloc[order].reset_index(drop=True)
@@ -75,7 +75,7 @@ def _write_array(path: Path, values: Grey, order: npt.NDArray[np.int64], block: 
         os.fsync(file.fileno())  # the rename must not reach the disk before the pixels
 
 
-def read(folder: Path) -> Entry:
+def read(folder: Path) -> CacheEntry:
     """Return an entry with its images mapped read-only.
 
     Raises:
@@ -93,7 +93,7 @@ def read(folder: Path) -> Entry:
             f"{folder}: the cache entry has {len(pixels)} images for {len(rows)} rows; delete this "
             "folder"
         )
-    return Entry(pd.concat([rows, facts], axis=1), pixels, thumbnails, skipped_files(folder))
+    return CacheEntry(pd.concat([rows, facts], axis=1), pixels, thumbnails, skipped_files(folder))
 
 
 def skipped_files(folder: Path) -> tuple[str, ...]:
