@@ -42,7 +42,7 @@ class SiteSummary:
         site: name of the hospital.
         counts: split -> (images that are not COVID, images that are).
         groups: patients, or groups of near-duplicates where patients are unknown.
-        notes: what the import left out by rule, or missed.
+        notes: what the import left out by rule, missed, or finds suspicious.
         skipped: a sentence for each unusable file or row that was left out.
         drawn: whether we drew the split.
         folder: the cache entry.
@@ -87,7 +87,8 @@ def load_site(config: Config, site: str) -> SiteData:
             "sets which there are"
         )
     folder = recipe_of(config, known[site]).publish(lambda done, total: None)
-    return entry.load_training(folder, site)[0]
+    data, *_ = entry.load_training(folder, site)
+    return data
 
 
 def prepare(config: Config, report: SiteProgress | None = None) -> tuple[SiteSummary, ...]:
@@ -126,10 +127,10 @@ def prepare(config: Config, report: SiteProgress | None = None) -> tuple[SiteSum
 
 
 def _summary(site: str, made: Recipe, folder: Path) -> SiteSummary:
-    data, groups = entry.load_training(folder, site)
+    data, groups, warnings = entry.load_training(folder, site)
     counts = {}
     for name in SPLITS:
         positive = int(data.split(name).labels.sum())
         counts[name] = (len(data.split(name)) - positive, positive)
     skipped = (*made.skipped, *entry.skipped_files(folder))
-    return SiteSummary(site, counts, groups, made.notes, skipped, made.drawn, folder)
+    return SiteSummary(site, counts, groups, (*made.notes, *warnings), skipped, made.drawn, folder)

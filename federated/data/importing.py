@@ -21,6 +21,7 @@ from federated.data.dealing import duplicates, splits
 from federated.data.formats import images
 from federated.data.formats.images import Decoded
 from federated.data.sources.listing import Listing
+from federated.data.sources.publishers import as_on_disk
 from federated.errors import UserError, did_you_mean
 from federated.lazy import pd
 
@@ -84,9 +85,12 @@ def _missing(listing: Listing, path: str, error: OSError) -> str:
         there = [file.name for file in where.parent.iterdir()]
     except OSError:
         there = []
+    # One that differs in case or ending alone, however few letters are left, else the nearest.
+    (near,) = as_on_disk([where.name], there).values() or ("",)
+    hint = f"; did you mean '{near}'?" if near else did_you_mean(where.name, there)
     return (
         f"{listing.named_by}: names the image '{path}', which cannot be found "
-        f"({error.strerror}){did_you_mean(where.name, there)}; correct the path or remove the row"
+        f"({error.strerror}){hint}; correct the path or remove the row"
     )
 
 

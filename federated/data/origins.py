@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 
 from federated.config.schema import Config
-from federated.data import cache, importing
+from federated.data import cache, importing, phantoms
 from federated.data.dealing import partition
 from federated.data.names import key_of
 from federated.data.recipes import Origin, Recipe, derived
-from federated.data.sources import synthetic, table
+from federated.data.sources import table
 from federated.data.sources.source import Dealing
 from federated.errors import UserError
 
@@ -29,9 +29,9 @@ def origins(config: Config) -> Mapping[str, Origin]:
         for number, name in enumerate(partition.parts(config, dataset, list_images()), 1):
             part = name if config.partition.kind == "column" else str(number)
             known.append(Origin(name, dataset, part, len(known)))
-    phantoms = config.phantom.sites
-    width = len(str(phantoms))  # padded so that sorting is counting
-    known += [Origin(f"{PHANTOM}{n:0{width}}", "", "", n - 1) for n in range(1, phantoms + 1)]
+    count = config.phantom.sites
+    width = len(str(count))  # padded so that sorting is counting
+    known += [Origin(f"{PHANTOM}{n:0{width}}", "", "", n - 1) for n in range(1, count + 1)]
     if not known:
         keys = ", ".join(source.key for source in table.SOURCES)
         raise UserError(f"there is no hospital; set one of {keys}, or phantom.sites above 0")
@@ -61,8 +61,8 @@ def recipe_of(config: Config, origin: Origin) -> Recipe:
     if not origin.dataset:
         return Recipe(
             cache.cache_folder(config.data.cache),
-            synthetic.key(config, origin.name),
-            lambda part, progress: synthetic.build(part, config, origin.name, origin.number),
+            phantoms.key(config, origin.name),
+            lambda part, progress: phantoms.build(part, config, origin.name, origin.number),
             config.data.strict,
         )
     base = _dataset_recipe(config, origin.dataset)

@@ -8,6 +8,7 @@ from typing import Any
 
 from federated.data.checking.leaks import Leaks
 from federated.data.checking.survey import Surveyed, skipped
+from federated.data.formats.slices import FEW_GREYS
 from federated.data.site import SPLITS
 from federated.lazy import pd
 
@@ -76,7 +77,8 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def _notes(sites: Sequence[Surveyed]) -> Iterable[str]:
     for one in sites:
-        odd = Counter(text for cell in one.entry.rows["odd"] for text in cell.split("; ") if text)
+        texts = [text for cell in one.entry.rows["odd"] for text in cell.split("; ")]
+        odd = Counter(text for text in texts if text not in ("", FEW_GREYS))  # a note tells these
         lines = [*one.summary.notes, *(f"{count} x {text}" for text, count in odd.most_common())]
         lines += [
             f"{split}: no image is {name}; AUC is undefined there"

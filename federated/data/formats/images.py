@@ -15,14 +15,12 @@ from PIL import Image
 from federated.config.schema import Data
 from federated.data import files
 from federated.data.formats import table
-from federated.data.formats.slices import MIN_SIDE, Grey, Slice, span_of
+from federated.data.formats.slices import FEW, FEW_GREYS, MIN_SIDE, Grey, Slice, span_of
 from federated.errors import UserError
 
 # Raise it when a change here, or in a reader, changes a pixel: it is part of the cache's key.
 VERSION = 3
 THUMBNAIL = 32
-# An image of CT that spans fewer of 256 greys was stored on another scale than it was read on.
-FEW, FEW_GREYS = 32, "spans under 32 of 256 greys"
 FLAT = 16  # greys by which a line of a border may vary: JPEG and scanning leave that much
 
 

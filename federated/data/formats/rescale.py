@@ -25,9 +25,10 @@ def with_its_sign(header: Any, stored: Numbers) -> tuple[Numbers, tuple[str, ...
     if stored.dtype != np.uint16 or int(header.get("BitsStored", 16)) != 16:
         return stored, ()
     signed = stored.view(np.int16)
-    wrapped = (stored >= 2**15).mean()
+    wrapped = stored[stored >= 2**15]
     between = ((stored > 2**13) & (stored < 2**16 - 2**13)).any()
-    if not between and 0.01 < wrapped < 1 and signed.min() <= AIR_SEEN:
+    varied = wrapped.size < stored.size and len(np.unique(wrapped)) > PADS
+    if varied and not between and signed.min() <= AIR_SEEN:
         return signed, ("signed values marked unsigned",)
     return stored, ()
 

@@ -27,6 +27,8 @@ AIR_SEEN = -200.0  # HU; fat is above -150, lung and air below -500, and greys a
 # Greys went through JPEG as colour come back with chroma of a few levels.
 TINT, TINTED = 16, 0.001
 ASIDE = 0.01  # share of the pixels at either end that letters and arrows may take
+# CT that spans fewer of 256 greys was stored on another scale than it was read on.
+FEW, FEW_GREYS = 32, "spans under 32 of 256 greys"
 LUNG = (-950.0, -300.0)  # HU; between the air around the patient and soft tissue
 
 

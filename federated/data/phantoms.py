@@ -34,7 +34,7 @@ def _code() -> str:
 
     Of the whole package and the seeding, since a phantom that is rebuilt in vain costs seconds.
     """
-    federated = Path(__file__).parents[2]
+    federated = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in [federated / "seeding.py", *sorted((federated / "phantom").rglob("*.py"))]:
         digest.update(path.read_bytes())
