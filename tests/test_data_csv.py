@@ -142,3 +142,15 @@ def test_a_missing_file_is_named_with_the_nearest_there(config, wrong):
 
 def test_tab_separated_by_name(tmp_path):
     assert read(tmp_path, table("\t"), "mine.tsv") == EXPECTED
+
+
+def test_a_spreadsheets_first_line_on_its_separator(tmp_path):
+    assert read(tmp_path, "sep=|\npath|label|site\na;b,c.png|1|A\n") == [("a;b,c.png", 1, "A")]
+    with pytest.raises(UserError, match="row 3 has the unknown label 'x'"):
+        read(tmp_path, "sep=;\r\npath;label;site\r\na;x;A\r\n")
+
+
+def test_a_path_as_windows_writes_it(config, tmp_path):
+    write_image(tmp_path / "img" / "9.png", 9)
+    with pytest.raises(UserError, match=r"the image 'img\\9\.png'; write its path with / inst"):
+        data.prepare(listed(config, "img\\9.png,1,A"))

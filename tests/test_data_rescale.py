@@ -180,3 +180,14 @@ def test_other_syntaxes(tmp_path, syntax):
     bare.file_meta = dataset.file_meta
     bare.save_as(tmp_path / "b.dcm", enforce_file_format=True)
     near(one(tmp_path / "b.dcm").square, LUNG)
+
+
+def test_luminance_and_chroma_are_turned_into_colours(tmp_path):
+    ycc = np.stack([GREY, np.full_like(GREY, 128), np.full_like(GREY, 128)], axis=-1)
+    path = write(
+        tmp_path / "a.dcm",
+        ycc,
+        **{"Rows": 40, "Columns": 40, "NumberOfFrames": 1, "SamplesPerPixel": 3},
+        **{"PhotometricInterpretation": "YBR_FULL", "PlanarConfiguration": 0},
+    )
+    near(one(path).square, GREY, 1)

@@ -85,6 +85,8 @@ def _missing(listing: Listing, path: str, error: OSError) -> str:
         there = [file.name for file in where.parent.iterdir()]
     except OSError:
         there = []
+    if "\\" in path and (listing.root / path.replace("\\", "/")).is_file():
+        return f"{listing.named_by}: names the image '{path}'; write its path with / instead of \\"
     # One that differs in case or ending alone, however few letters are left, else the nearest.
     (near,) = as_on_disk([where.name], there).values() or ("",)
     hint = f"; did you mean '{near}'?" if near else did_you_mean(where.name, there)

@@ -7,6 +7,7 @@ semicolons, tabs or bars, with line breaks in quotes, empty rows, and empty cell
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Collection, Iterable
 from io import StringIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from federated.errors import UserError, did_you_mean
 from federated.lazy import pd
 
 SEPARATORS = ",;\t|"
+_ANNOUNCED = re.compile(r"sep=(.)(\r\n|\n|\r)")
 
 
 def read_table(path: Path, wanted: Collection[str]) -> pd.DataFrame:
@@ -53,7 +55,10 @@ def _read_csv(path: Path, wanted: Collection[str]) -> pd.DataFrame:
     text = text_of(read_file(path))
     if not text.strip():
         raise ValueError("it is empty")
-    separator = _separator(text, wanted)
+    if announced := _ANNOUNCED.match(text):  # as spreadsheets tell each other
+        separator, text = announced[1], announced[2] + text[announced.end() :]
+    else:
+        separator = _separator(text, wanted)
     records = list(csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True))
     start = next(number for number, cells in enumerate(records) if any(cells))
     header = [name if name in wanted else name.strip() for name in records[start]]
