@@ -15,8 +15,8 @@ from clients.vault import Vault, private_folder
 from federated.config.rollout import Calendar
 from federated.config.schema import Config, Data, Model
 from federated.data import load_site, site_names
-from federated.data.dealing.growing import first_images, with_training_images
-from federated.data.dealing.replaced import replaced_scanner
+from federated.data.growing import first_images, with_training_images
+from federated.data.replaced import replaced_scanner
 from federated.data.site import SiteData
 from federated.exchange.sharing import Boundary, group, private_part
 from federated.learning.batches import Images

@@ -46,8 +46,8 @@ BAD = {
     "one.png": (lambda path: Image.new("L", (1, 1)).save(path), "is 1 x 1 pixels, below"),
     "bomb.png": (bomb, "is an image, above the limit of 16777216 pixels"),
     "report.dcm": (no_pixels, "is a DICOM file without pixels"),
-    "empty.nii.gz": (lambda path: path.write_bytes(b""), "is damaged or cut short"),
-    "folder.png": (lambda path: path.mkdir(), "cannot be read"),
+    "empty.nii.gz": (lambda path: path.write_bytes(b""), "is empty"),
+    "folder.png": (lambda path: path.mkdir(), "is a folder, not a file"),
 }
 GOOD = {
     "jpeg inside.png": lambda path: Image.fromarray(noise(40, 40).astype("uint8")).save(
@@ -168,7 +168,7 @@ def test_folders_of_sites_classes_and_patients(config, tmp_path):
         ("north", 24, 12),
         ("south-1", 24, 12),
     ]
-    assert summaries[1].notes == ("NCP: left out 1 files that are no images",)
+    assert summaries[1].notes == ("NCP: left out files that are no images: 1 (notes.txt)",)
     unnamed = replace(config.data, folder=str(root), labels="NCP=1,Normal=0,Odd=1")
     (root / "north" / "Odd ones").mkdir()
     with pytest.raises(UserError, match=r"'Odd ones' is no known class; set data\.labels"):

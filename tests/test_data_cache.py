@@ -159,7 +159,10 @@ def test_site_names(config):
     names = data.site_names(replace(config, phantom=Phantom(sites=11)))
     assert names[0] == "covid-ct" and names[-1] == "sars-cov-2"
     assert names[1:4] == ("phantom-01", "phantom-02", "phantom-03") and names[11] == "phantom-11"
-    with pytest.raises(UserError, match=r"there is no hospital; set data\.covid-ct"):
+    with pytest.raises(
+        UserError,
+        match=r"there is no hospital; set one of data\.covid-ct, data\.sars",
+    ):
         data.site_names(Config(phantom=Phantom(sites=0)))
     with pytest.raises(UserError, match=r"no site 'covidct' among 2; did you mean 'covid-ct'\?"):
         data.load_site(config, "covidct")

@@ -106,9 +106,9 @@ def test_a_leak_of_ours_would_fail(two_sites):
     other = "train" if rows["split"][twin].item() != "train" else "test"
     moved = rows.assign(split=rows["split"].mask(twin, other))
     tampered = survey.Surveyed(
-        one.hospital,
+        one.origin,
         one.summary,
-        entry.Entry(moved, one.entry.pixels, one.entry.thumbnails),
+        entry.CacheEntry(moved, one.entry.pixels, one.entry.thumbnails),
     )
     result = leaks.find_leaks([tampered], 0.95)
     assert result.ours == 2 and len(result.straddling) == 1

@@ -61,8 +61,8 @@ def test_slope_and_intercept_make_hounsfield_units(tmp_path, compress):
     stored = ((RAMP + 1024) // 2).astype(np.uint16)
     path = write(tmp_path / "a.dcm", stored, compress, RescaleSlope=2, RescaleIntercept=-1024)
     near(one(path).square, LUNG, 0.51 + 255 / 1500)  # halving lost 1 HU
-    assert one(path).section.odd == ()
-    assert one(path).section.mode == "MONOCHROME2 12 bit"
+    assert one(path).slice.odd == ()
+    assert one(path).slice.mode == "MONOCHROME2 12 bit"
 
 
 def test_air_is_black_in_monochrome1_hounsfield_units_too(tmp_path):
@@ -81,7 +81,7 @@ def test_other_windows(tmp_path):
 def test_a_lost_intercept_is_found(tmp_path):
     found = one(write(tmp_path / "a.dcm", (RAMP + 1024).astype(np.uint16)))
     near(found.square, LUNG)
-    assert found.section.odd == ("intercept lost",)
+    assert found.slice.odd == ("intercept lost",)
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME2", "MONOCHROME1"])
@@ -90,9 +90,9 @@ def test_windowed_before_export_whatever_the_header_says(tmp_path, photometric):
     path = write(tmp_path / "a.dcm", windowed, PhotometricInterpretation=photometric)
     found = one(path)
     near(found.square, LUNG if photometric == "MONOCHROME2" else 255 - LUNG, 1.01)
-    assert found.section.odd == ("windowed before export",)
+    assert found.slice.odd == ("windowed before export",)
     lying = one(write(tmp_path / "b.dcm", windowed, Modality="NM"))
-    assert lying.section.odd == ("modality NM", "windowed before export")
+    assert lying.slice.odd == ("modality NM", "windowed before export")
 
 
 def test_eight_bits_and_colour(tmp_path):
@@ -107,7 +107,7 @@ def test_eight_bits_and_colour(tmp_path):
 def test_frames_are_slices_of_one_file(tmp_path):
     frames = np.stack([RAMP] * 10)
     decoded = images.decode(write(tmp_path / "a.dcm", frames), SAME)
-    assert [one.section.part for one in decoded] == ["#2", "#4", "#7", "#9"]
+    assert [one.slice.part for one in decoded] == ["#2", "#4", "#7", "#9"]
     assert len({one.sha256 for one in decoded}) == 4
 
 
@@ -115,7 +115,7 @@ def test_frames_are_slices_of_one_file(tmp_path):
     ("told", "patient"), [("P7", "P7"), ("Anonymous", ""), ("", ""), (" 12 ", "12")]
 )
 def test_the_headers_patient(tmp_path, told, patient):
-    assert one(write(tmp_path / "a.dcm", RAMP, PatientID=told)).section.patient == patient
+    assert one(write(tmp_path / "a.dcm", RAMP, PatientID=told)).slice.patient == patient
 
 
 def test_without_pixels_and_without_anything(tmp_path):
@@ -126,7 +126,7 @@ def test_without_pixels_and_without_anything(tmp_path):
     with pytest.raises(UserError, match=r"a\.dcm: is a DICOM file without pixels.*remove it"):
         images.decode(path, SAME)
     path.write_bytes(b"")
-    with pytest.raises(UserError, match=r"a\.dcm: is no DICOM file"):
+    with pytest.raises(UserError, match=r"a\.dcm: is empty"):
         images.decode(path, SAME)
 
 

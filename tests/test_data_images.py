@@ -1,5 +1,6 @@
 """One file to one square: what is accepted, what it becomes, and what is refused how."""
 
+import gzip
 import struct
 import zlib
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from federated.config.schema import Data
-from federated.data.formats import images, section
+from federated.data.formats import images, slices
 from federated.errors import UserError
 
 RAMP = np.arange(64 * 48, dtype=np.float64).reshape(48, 64) / (64 * 48) * 255
@@ -56,7 +57,7 @@ def test_transparent_is_black(tmp_path):
 @pytest.mark.parametrize("top", [4095, 65535])
 def test_16_bit_is_scaled(tmp_path, top):
     values = np.rint(RAMP / RAMP.max() * top).astype(np.uint16)
-    scaled = section.eight_bits(values)
+    scaled = slices.eight_bits(values)
     assert np.array_equal(scaled, np.rint(values / top * 255).astype(np.uint8))
     found = decode(save(tmp_path / "a.png", Image.fromarray(values)), 48).square
     expected = decode(save(tmp_path / "b.png", Image.fromarray(scaled)), 48).square
@@ -88,11 +89,24 @@ def test_truncated(tmp_path, format, kept):
         decode(path, 32)
 
 
-@pytest.mark.parametrize("content", [b"", b"Dear hospital, enclosed", b"GIF89a" + bytes(100)])
-def test_not_an_image(tmp_path, content):
-    path = tmp_path / "a.png"
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty; copy or download it again"),
+        (b"Dear hospital, enclosed", "is no PNG, JPEG, DICOM or NIfTI image; convert"),
+        (b"GIF89a" + bytes(100), "is a GIF image, which is not read; unpack or convert"),
+        (b"II*\0" + bytes(100), "is a TIFF image, which is not read"),
+        (b"PK\x03\x04" + bytes(100), "is a ZIP archive, which is not read"),
+        (gzip.compress(b"not a volume"), "is a gzip archive, which is not read"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.png", "a.dcm", "a.nii.gz", "a"])
+def test_not_an_image(tmp_path, content, sentence, name):
+    path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"a\.png: is no PNG, JPEG, DICOM or NIfTI image; convert"):
+    if name == "a.dcm" and content.startswith(b"Dear"):
+        sentence = "is no DICOM file"
+    with pytest.raises(UserError, match=rf"{name}: ({sentence})"):
         decode(path, 32)
 
 
@@ -156,10 +170,10 @@ def test_trim_is_a_setting_that_leaves_the_thumbnail(tmp_path):
 
 def test_grey_and_colour_are_told_apart(tmp_path):
     grey = Image.fromarray(RAMP.astype(np.uint8)).convert("RGB")
-    assert not decode(save(tmp_path / "a.png", grey), 32).section.colour
-    assert not decode(save(tmp_path / "b.jpg", grey, "JPEG"), 32).section.colour
+    assert not decode(save(tmp_path / "a.png", grey), 32).slice.colour
+    assert not decode(save(tmp_path / "b.jpg", grey, "JPEG"), 32).slice.colour
     grey.paste((255, 0, 0), (4, 4, 8, 8))
-    found = decode(save(tmp_path / "c.png", grey, "JPEG"), 32).section
+    found = decode(save(tmp_path / "c.png", grey, "JPEG"), 32).slice
     assert found.colour and found.odd == ("JPEG named .png",)
 
 

@@ -38,7 +38,7 @@ SITE = st.text(string.ascii_letters + string.digits, min_size=1)
     )
 )
 def test_round_trip(tmp_path, suffix, rows):
-    frame = pd.DataFrame(rows, columns=list(manifest.COLUMNS))
+    frame = pd.DataFrame(rows, columns=list(manifest.MANIFEST_COLUMNS))
     manifest.write_manifest(frame, tmp_path / f"m{suffix}")
     found = manifest.read_manifest(tmp_path / f"m{suffix}")
     pd.testing.assert_frame_equal(found, frame, check_dtype=False)
@@ -140,7 +140,7 @@ def test_mistakes(tmp_path, text, sentence):
 def test_files_that_are_no_manifest(tmp_path):
     with pytest.raises(UserError, match=r"there is no such manifest; correct data\.manifest"):
         usermanifest.read_user_manifest(tmp_path / "none.csv")
-    with pytest.raises(UserError, match=r"give a \.csv or \.parquet"):
+    with pytest.raises(UserError, match=r"give a \.csv, \.tsv or \.parquet"):
         usermanifest.read_user_manifest(tmp_path / "a.xlsx")
     (tmp_path / "a.parquet").write_text("no parquet")
     with pytest.raises(UserError, match="cannot be read as a table"):
@@ -150,7 +150,7 @@ def test_files_that_are_no_manifest(tmp_path):
 def test_full_manifest_is_checked(tmp_path):
     row = ("a", "A", "p", 1, "train", "0" * 64, 9, 9)
     for column, bad in [("label", 2), ("split", "dev"), ("sha256", "xyz"), ("width", 0)]:
-        frame = pd.DataFrame([row], columns=list(manifest.COLUMNS))
+        frame = pd.DataFrame([row], columns=list(manifest.MANIFEST_COLUMNS))
         frame[column] = [bad]
         with pytest.raises(UserError, match=f"row 2 has {column} '{bad}'"):
             manifest.write_manifest(frame, tmp_path / "m.csv")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from federated.config.schema import Data
 from federated.data.formats import images
-from federated.data.formats.section import chosen_slices
+from federated.data.formats.slices import chosen_slices
 from federated.errors import UserError
 
 SAME = Data(image_size=40, resize=40, slices=3)
@@ -40,7 +40,7 @@ def write(path: Path, volume: np.ndarray, axes: str = "RAS") -> Path:
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_every_orientation_gives_the_same_slices(tmp_path, axes, suffix):
     decoded = images.decode(write(tmp_path / f"a{suffix}", lungs(), axes), SAME)
-    assert [one.section.part for one in decoded] == ["#6", "#8", "#10"]
+    assert [one.slice.part for one in decoded] == ["#6", "#8", "#10"]
     for one in decoded:
         # 400 HU is white. Patient's right is on the left, the front is up: the marker is at x 32
         # to 35 and y 30 to 35, so in columns 4 to 7 and rows 4 to 9.
@@ -63,9 +63,9 @@ def test_slope_and_intercept(tmp_path):
 def test_greys_take_the_middle_half_over_their_own_range(tmp_path):
     volume = np.repeat(np.linspace(0, 1, 16, dtype=np.float32)[None, None], 40, 0).repeat(40, 1)
     decoded = images.decode(write(tmp_path / "a.nii", volume), SAME)
-    assert [one.section.part for one in decoded] == ["#6", "#9", "#11"]
+    assert [one.slice.part for one in decoded] == ["#6", "#9", "#11"]
     assert [int(one.square.max()) for one in decoded] == [0, 153, 255]
-    assert decoded[0].section.odd == ("windowed before export",)
+    assert decoded[0].slice.odd == ("windowed before export", "spans under 32 of 256 greys")
 
 
 @settings(max_examples=50, deadline=None)

@@ -9,7 +9,8 @@ import pytest
 
 import federated.data as data
 from federated.config.schema import Config, Data, Partition, Phantom
-from federated.data.checking import duplicates, leaks, survey
+from federated.data.checking import leaks, survey
+from federated.data.dealing import duplicates
 from federated.data.formats import images
 from federated.data.sources import manifest
 

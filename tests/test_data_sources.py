@@ -8,8 +8,8 @@ from PIL import Image
 
 import federated.data as data
 from federated.config.schema import Config, Data, Phantom
-from federated.data import sources
-from federated.data.sources import publishers
+from federated.data.sources import covid_ct as covid_ct_source
+from federated.data.sources import sars_cov_2, usermanifest
 from federated.errors import UserError
 
 
@@ -57,7 +57,7 @@ def sars(tmp_path):
 
 
 def test_covid_ct(covid_ct):
-    rows = publishers.covid_ct(covid_ct).rows
+    rows = covid_ct_source.list_images(covid_ct).rows
     assert rows["split"].value_counts().to_dict() == {"train": 6, "val": 2, "test": 4}
     assert rows["label"].sum() == 6 and len(rows) == 12
     assert rows["patient"][0] == "Patient COVID 0" and rows["patient"].nunique() == 8
@@ -67,55 +67,56 @@ def test_covid_ct(covid_ct):
 def test_covid_ct_leaves_out_what_no_list_names(covid_ct):
     write_image(covid_ct / "CT_COVID" / "new.png", 7)
     (covid_ct / "CT_COVID" / ".DS_Store").write_text("")
-    listing = publishers.covid_ct(covid_ct)
+    listing = covid_ct_source.list_images(covid_ct)
     assert len(listing.rows) == 12
     assert listing.notes == (
-        "CT_COVID: left out 1 files that are in no official split list, such as new.png",
+        "CT_COVID: left out files that are in no official split list: 1 (new.png)",
+        "CT_COVID: left out hidden files and folders: 1 (.DS_Store)",
     )
 
 
 def test_covid_ct_without_patients(covid_ct):
     (covid_ct / "meta" / "COVID-CT-MetaInfo.csv").unlink()
-    listing = publishers.covid_ct(covid_ct)
+    listing = covid_ct_source.list_images(covid_ct)
     assert listing.notes == ("CT_COVID: the patients of 6 images are unknown",)
 
 
 def test_covid_ct_mistakes(covid_ct):
     (covid_ct / "CT_COVID" / "2020.03 é%0-COVID.png").unlink()
     with pytest.raises(UserError, match=r"trainCT_COVID\.txt: lists .*%0-COVID.*complete the down"):
-        publishers.covid_ct(covid_ct)
+        covid_ct_source.list_images(covid_ct)
 
 
 def test_covid_ct_without_a_split_list(covid_ct):
     (covid_ct / "Data-split" / "COVID" / "valCT_COVID.txt").unlink()
     with pytest.raises(UserError, match=r"has 0 split lists val\*\.txt instead of one; copy"):
-        publishers.covid_ct(covid_ct)
+        covid_ct_source.list_images(covid_ct)
 
 
 def test_covid_ct_name_in_two_lists(covid_ct):
     with (covid_ct / "Data-split/COVID/valCT_COVID.txt").open("a", encoding="utf-8") as file:
         file.write("2020.03 é%0-COVID.png\n")
     with pytest.raises(UserError, match="which is in 'train' too"):
-        publishers.covid_ct(covid_ct)
+        covid_ct_source.list_images(covid_ct)
 
 
 def test_sars_cov_2(sars):
     (sars / "COVID" / "readme.txt").write_text("hello")
-    listing = publishers.sars_cov_2(sars)
+    listing = sars_cov_2.list_images(sars)
     assert len(listing.rows) == 24 and listing.rows["label"].sum() == 12
-    assert listing.notes == ("COVID: left out 1 files that are no images",)
+    assert listing.notes == ("COVID: left out files that are no images: 1 (readme.txt)",)
 
 
 def test_missing_folder_and_empty_class(tmp_path, sars):
     with pytest.raises(UserError, match="none: there is no such folder; correct"):
-        publishers.sars_cov_2(tmp_path / "none")
+        sars_cov_2.list_images(tmp_path / "none")
     for path in (sars / "COVID").iterdir():
         path.unlink()
     with pytest.raises(UserError, match="COVID: holds no image; download"):
-        publishers.sars_cov_2(sars)
+        sars_cov_2.list_images(sars)
     (sars / "COVID").rmdir()
     with pytest.raises(UserError, match="COVID: the class folder is missing; unpack"):
-        publishers.sars_cov_2(sars)
+        sars_cov_2.list_images(sars)
 
 
 def test_a_name_that_is_not_unicode(sars):
@@ -124,7 +125,7 @@ def test_a_name_that_is_not_unicode(sars):
     except OSError:
         pytest.skip("this file system refuses such names")
     with pytest.raises(UserError, match=r"COVID: holds a file whose name .* rename it"):
-        publishers.sars_cov_2(sars)
+        sars_cov_2.list_images(sars)
 
 
 def write_user(folder: Path, rows: list[str], header: str = "path,label,site") -> Path:
@@ -146,16 +147,16 @@ def test_user_manifest_paths_are_relative_to_it(tmp_path, monkeypatch):
     site = data.load_site(config, "B")
     ids = site.train.ids + site.val.ids + site.test.ids
     assert sorted(ids) == sorted(f"img dir/{n}.png" for n in range(6, 12))
-    assert sources.user_site(Data(manifest=str(path)), "A").notes == ()
+    assert usermanifest.list_images(Data(manifest=str(path)), "A").notes == ()
 
 
 def test_user_manifest_mistakes(tmp_path):
     path = write_user(tmp_path, ["img dir/0.png,1,A,train", "img dir/1.png,1,A,"])
     path.write_text("path,label,site,split\nimg dir/0.png,1,A,train\nimg dir/1.png,1,A,\n")
     with pytest.raises(UserError, match="has a split for 1 of 2 images; give"):
-        sources.user_site(Data(manifest=str(path)), "A")
+        usermanifest.list_images(Data(manifest=str(path)), "A")
     path.write_text("path,label,site\nimg dir/0.png,1,A\n")
-    assert sources.user_site(Data(manifest=str(path)), "A").notes == (
+    assert usermanifest.list_images(Data(manifest=str(path)), "A").notes == (
         "no image is non-COVID: AUC is undefined here",
     )
     config = Config(data=Data(manifest=str(path), cache=str(tmp_path / "c")), phantom=Phantom(0))

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from federated.data.checking import duplicates
-from federated.data.dealing import splits
+from federated.data.dealing import duplicates, splits
 from federated.errors import UserError
 
 THUMBNAILS = np.random.default_rng(0).integers(0, 256, (40, 32, 32), dtype=np.uint8)

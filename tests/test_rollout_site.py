@@ -13,8 +13,8 @@ from sites import ORDER, OpenTiny, arrived, copied, opener, same
 from clients import finish, work
 from clients.measuring import keep_if_better
 from clients.vault import VERSIONS_KEPT, Vault, is_void, kept_name
-from federated.data.dealing.growing import first_images
-from federated.data.dealing.replaced import replaced_scanner, through_new_scanner
+from federated.data.growing import first_images
+from federated.data.replaced import replaced_scanner, through_new_scanner
 from federated.exchange.sharing import group
 from federated.exchange.wire import Report
 from federated.learning.evaluation import embed

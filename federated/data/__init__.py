@@ -14,15 +14,16 @@ from pathlib import Path
 from federated.config.schema import Config
 from federated.data import entry
 from federated.data.formats import images
-from federated.data.hospitals import hospitals, plan_of
-from federated.data.plans import Hospital, Plan
+from federated.data.origins import origins, recipe_of
+from federated.data.recipes import Origin, Recipe
 from federated.data.site import SPLITS, SiteData, Split
+from federated.data.sources import table
 from federated.errors import UserError, did_you_mean
 
 __all__ = [
     "SPLITS",
-    "Report",
     "SiteData",
+    "SiteProgress",
     "SiteSummary",
     "Split",
     "load_site",
@@ -30,7 +31,7 @@ __all__ = [
     "site_names",
 ]
 
-Report = Callable[[str, int, int], None]  # (site, images done, images in all)
+SiteProgress = Callable[[str, int, int], None]  # (site, images done, images in all)
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class SiteSummary:
         site: name of the hospital.
         counts: split -> (images that are not COVID, images that are).
         groups: patients, or groups of near-duplicates where patients are unknown.
-        notes: what the import left out by rule, or missed.
+        notes: what the import left out by rule, missed, or finds suspicious.
         skipped: a sentence for each unusable file or row that was left out.
         drawn: whether we drew the split.
         folder: the cache entry.
@@ -65,14 +66,12 @@ def site_names(config: Config) -> tuple[str, ...]:
     return tuple(_known(config))
 
 
-def _known(config: Config) -> Mapping[str, Hospital]:
+def _known(config: Config) -> Mapping[str, Origin]:
     """Return the hospitals; those that no file decides on are listed once for all messages."""
-    data = config.data
-    of_files = data.covid_ct or data.sars_cov_2 or data.manifest or data.folder
-    return hospitals(config) if of_files else _synthetic(config)
+    return origins(config) if table.is_any_given(config.data) else _synthetic(config)
 
 
-_synthetic = lru_cache(maxsize=4)(hospitals)
+_synthetic = lru_cache(maxsize=4)(origins)
 
 
 def load_site(config: Config, site: str) -> SiteData:
@@ -87,11 +86,12 @@ def load_site(config: Config, site: str) -> SiteData:
             f"there is no site '{site}' among {len(known)}{did_you_mean(site, known)}; the config "
             "sets which there are"
         )
-    folder = plan_of(config, known[site]).publish(lambda done, total: None)
-    return entry.load_training(folder, site)[0]
+    folder = recipe_of(config, known[site]).publish(lambda done, total: None)
+    data, *_ = entry.load_training(folder, site)
+    return data
 
 
-def prepare(config: Config, report: Report | None = None) -> tuple[SiteSummary, ...]:
+def prepare(config: Config, report: SiteProgress | None = None) -> tuple[SiteSummary, ...]:
     """Fill the cache for every hospital, on all cores, and return what each holds.
 
     Args:
@@ -102,7 +102,7 @@ def prepare(config: Config, report: Report | None = None) -> tuple[SiteSummary, 
         UserError: strict, at the first unusable image; nothing of that hospital is kept.
     """
     lock = threading.Lock()
-    plans = {one.name: plan_of(config, one) for one in hospitals(config).values()}
+    plans = {one.name: recipe_of(config, one) for one in origins(config).values()}
 
     def told(site: str, done: int, total: int) -> None:
         if report:
@@ -126,11 +126,11 @@ def prepare(config: Config, report: Report | None = None) -> tuple[SiteSummary, 
         return tuple(pool.map(one, plans))
 
 
-def _summary(site: str, made: Plan, folder: Path) -> SiteSummary:
-    data, groups = entry.load_training(folder, site)
+def _summary(site: str, made: Recipe, folder: Path) -> SiteSummary:
+    data, groups, warnings = entry.load_training(folder, site)
     counts = {}
     for name in SPLITS:
         positive = int(data.split(name).labels.sum())
         counts[name] = (len(data.split(name)) - positive, positive)
     skipped = (*made.skipped, *entry.skipped_files(folder))
-    return SiteSummary(site, counts, groups, made.notes, skipped, made.drawn, folder)
+    return SiteSummary(site, counts, groups, (*made.notes, *warnings), skipped, made.drawn, folder)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from federated.data.formats.section import Grey
+from federated.data.formats.slices import FEW, FEW_GREYS, Grey
 from federated.data.site import SPLITS, SiteData, Split
 from federated.data.sources import manifest
 from federated.errors import UserError
@@ -31,7 +30,7 @@ FACT_COLUMNS = ("patient", "hospital", "format", "mode", "colour", "odd")
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """A data set as it lies in the cache.
 
     Attributes:
@@ -47,7 +46,7 @@ class Entry:
     skipped: tuple[str, ...] = ()
 
 
-def write(folder: Path, entry: Entry) -> None:
+def write(folder: Path, entry: CacheEntry) -> None:
     """Write an entry ordered by split, so that each split is one slice."""
     order = np.argsort(entry.rows["split"].map(SPLITS.index).to_numpy(), kind="stable")
     rows = entry.rows.iloc[order].reset_index(drop=True)
@@ -71,11 +70,9 @@ def _write_array(path: Path, values: Grey, order: npt.NDArray[np.int64], block: 
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(order), block):
             file.write(values[order[start : start + block]].tobytes())
-        file.flush()
-        os.fsync(file.fileno())  # the rename must not reach the disk before the pixels
 
 
-def read(folder: Path) -> Entry:
+def read(folder: Path) -> CacheEntry:
     """Return an entry with its images mapped read-only.
 
     Raises:
@@ -87,13 +84,13 @@ def read(folder: Path) -> Entry:
         thumbnails: Grey = np.load(folder / THUMBNAILS, mmap_mode="r", allow_pickle=False)
         facts = pd.read_parquet(folder / FACTS)
     except (OSError, ValueError) as error:
-        raise _damaged(folder) from error
+        raise _unreadable(folder, error) from error
     if not len(pixels) == len(thumbnails) == len(facts) == len(rows):
         raise UserError(
             f"{folder}: the cache entry has {len(pixels)} images for {len(rows)} rows; delete this "
             "folder"
         )
-    return Entry(pd.concat([rows, facts], axis=1), pixels, thumbnails, skipped_files(folder))
+    return CacheEntry(pd.concat([rows, facts], axis=1), pixels, thumbnails, skipped_files(folder))
 
 
 def skipped_files(folder: Path) -> tuple[str, ...]:
@@ -105,7 +102,16 @@ def skipped_files(folder: Path) -> tuple[str, ...]:
     try:
         return tuple(json.loads((folder / SKIPPED).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise _damaged(folder) from error
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: Exception) -> UserError:
+    if isinstance(error, PermissionError):
+        return UserError(
+            f"{folder}: the cache entry is another user's and cannot be read; have them open it, "
+            "or set data.cache to a folder of your own"
+        )
+    return _damaged(folder)
 
 
 def _damaged(folder: Path) -> UserError:
@@ -120,11 +126,23 @@ def _training(rows: pd.DataFrame) -> dict[str, Any]:
         "labels": rows["label"].astype(int).tolist(),
         "ids": rows["path"].tolist(),
         "groups": int(rows["group"].nunique()),
+        "warnings": _warnings(rows),
     }
 
 
-def load_training(folder: Path, site: str) -> tuple[SiteData, int]:
-    """Return what training sees of the entry in ``folder``, and its number of groups.
+def _warnings(rows: pd.DataFrame) -> list[str]:
+    """Return what a user should hear of the images before training on them."""
+    few = sorted(rows["path"][rows["odd"].str.split("; ").map(lambda odd: FEW_GREYS in odd)])
+    if not few:
+        return []
+    return [
+        f"{len(few)} of {len(rows)} images span under {FEW} of 256 greys, such as {few[0]}: their "
+        "values may lie on another scale than they were read on"
+    ]
+
+
+def load_training(folder: Path, site: str) -> tuple[SiteData, int, tuple[str, ...]]:
+    """Return what training sees of the entry in ``folder``, its number of groups and warnings.
 
     Its tables are not read.
 
@@ -134,16 +152,11 @@ def load_training(folder: Path, site: str) -> tuple[SiteData, int]:
     try:
         training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
         pixels: Grey = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:  # an entry of before there was such a file, or a damaged one
-        training = {}
     except (OSError, ValueError) as error:
-        raise _damaged(folder) from error
-    if "groups" not in training:
-        found = read(folder)
-        training, pixels = _training(found.rows), found.pixels
+        raise _unreadable(folder, error) from error
     if not len(pixels) == len(training["labels"]) == len(training["ids"]):
         raise _damaged(folder)
-    return _site_data(pixels, training, site), training["groups"]
+    return _site_data(pixels, training, site), training["groups"], tuple(training["warnings"])
 
 
 def _site_data(pixels: Grey, training: Mapping[str, Any], site: str) -> SiteData:

@@ -15,7 +15,7 @@ from federated.phantom.canvas import Field, smooth_noise
 
 
 @dataclass(frozen=True)
-class Look:
+class Texture:
     """How a kind of finding shows.
 
     Attributes:
@@ -31,16 +31,16 @@ class Look:
     mesh: float
 
 
-LOOKS = {
-    "ground-glass": Look(target=30, edge=0.7, rough=0.45, mesh=0.0),
-    "crazy-paving": Look(target=30, edge=0.5, rough=0.4, mesh=0.7),
-    "consolidation": Look(target=40, edge=0.35, rough=0.45, mesh=-0.2),
-    "nodule": Look(target=50, edge=0.25, rough=0.1, mesh=0.0),
-    "bulla": Look(target=-1000, edge=0.6, rough=0.3, mesh=0.0),
-    "lobar": Look(target=40, edge=0.3, rough=0.4, mesh=-0.2),
-    "lobar-haze": Look(target=30, edge=0.7, rough=0.4, mesh=0.0),
-    "effusion": Look(target=12, edge=0.0, rough=0.0, mesh=0.0),
-    "dependent": Look(target=30, edge=0.0, rough=0.0, mesh=0.0),
+TEXTURES = {
+    "ground-glass": Texture(target=30, edge=0.7, rough=0.45, mesh=0.0),
+    "crazy-paving": Texture(target=30, edge=0.5, rough=0.4, mesh=0.7),
+    "consolidation": Texture(target=40, edge=0.35, rough=0.45, mesh=-0.2),
+    "nodule": Texture(target=50, edge=0.25, rough=0.1, mesh=0.0),
+    "bulla": Texture(target=-1000, edge=0.6, rough=0.3, mesh=0.0),
+    "lobar": Texture(target=40, edge=0.3, rough=0.4, mesh=-0.2),
+    "lobar-haze": Texture(target=30, edge=0.7, rough=0.4, mesh=0.0),
+    "effusion": Texture(target=12, edge=0.0, rough=0.0, mesh=0.0),
+    "dependent": Texture(target=30, edge=0.0, rough=0.0, mesh=0.0),
 }
 INFECTED = ("ground-glass", "crazy-paving", "consolidation")
 SHEETS = ("effusion", "dependent")
@@ -51,7 +51,7 @@ class Finding:
     """One lesion, or one sheet of fluid or collapsed lung along the back.
 
     Attributes:
-        kind: a key of LOOKS.
+        kind: a key of TEXTURES.
         turn: direction from the middle of the chest, radians; 0 left, pi/2 back, pi right.
         distance: 0 at the middle of the chest, 1 at the pleura.
         level: where along the body it is widest.
@@ -88,7 +88,7 @@ def infect(
     tissue = section.parenchyma.copy()
     covered = np.zeros_like(tissue)
     for finding in _crossing(findings, level):
-        look = LOOKS[finding.kind]
+        look = TEXTURES[finding.kind]
         window = _window(section, finding)
         cover = _cover(section, finding, (coarse, fine), window)
         texture = _texture(look, fine[window])
@@ -153,7 +153,7 @@ def _cover(
 ) -> Field:
     """Return where a finding is, 0 to 1, within its window; noise makes its border ragged."""
     coarse, fine = noise
-    look = LOOKS[finding.kind]
+    look = TEXTURES[finding.kind]
     if finding.kind in SHEETS:
         return _sheet(section, finding, coarse)
     x, y = _anchor(section, finding)
@@ -183,7 +183,7 @@ def _sheet(section: Section, finding: Finding, coarse: Field) -> Field:
     return inside
 
 
-def _texture(look: Look, fine: Field) -> Field:
+def _texture(look: Texture, fine: Field) -> Field:
     """Return the pattern within a finding, around 1."""
     base = 1 + np.float32(0.12) * fine
     if not look.mesh:

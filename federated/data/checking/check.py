@@ -8,6 +8,7 @@ from typing import Any
 
 from federated.data.checking.leaks import Leaks
 from federated.data.checking.survey import Surveyed, skipped
+from federated.data.formats.slices import FEW_GREYS
 from federated.data.site import SPLITS
 from federated.lazy import pd
 
@@ -26,7 +27,7 @@ def findings(sites: tuple[Surveyed, ...], leaks: Leaks, threshold: float) -> str
         _table(("site", "images", *SPLITS, "COVID", "groups", "split"), map(_counts, sites)),
         _table(("site", "format", "colour", "width", "height", "grey mean"), map(_files, sites)),
         *_notes(sites),
-        _section("unusable files and rows, left out", list(skipped(sites))),
+        _block("unusable files and rows, left out", list(skipped(sites))),
         *_leaks(leaks, threshold),
         f"{verdict}: {leaks.ours} leaks between splits or hospitals that we drew, "
         f"{len(list(skipped(sites)))} unusable files",
@@ -76,7 +77,8 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def _notes(sites: Sequence[Surveyed]) -> Iterable[str]:
     for one in sites:
-        odd = Counter(text for cell in one.entry.rows["odd"] for text in cell.split("; ") if text)
+        texts = [text for cell in one.entry.rows["odd"] for text in cell.split("; ")]
+        odd = Counter(text for text in texts if text not in ("", FEW_GREYS))  # a note tells these
         lines = [*one.summary.notes, *(f"{count} x {text}" for text, count in odd.most_common())]
         lines += [
             f"{split}: no image is {name}; AUC is undefined there"
@@ -84,7 +86,7 @@ def _notes(sites: Sequence[Surveyed]) -> Iterable[str]:
             for count, name in zip(pair, ("non-COVID", "COVID"), strict=True)
             if count == 0 and max(pair) > 0
         ]
-        yield _section(f"{one.name}: notes", lines)
+        yield _block(f"{one.name}: notes", lines)
 
 
 def _leaks(leaks: Leaks, threshold: float) -> Iterable[str]:
@@ -95,7 +97,7 @@ def _leaks(leaks: Leaks, threshold: float) -> Iterable[str]:
         ("nowhere", "pairs with opposite labels in one split"),
     ):
         these = pairs[pairs["where"] == where]
-        yield _section(
+        yield _block(
             f"{title}, identical or correlated above {threshold:g}: {len(these)}, "
             f"{int(these['identical'].sum())} of them identical, "
             f"{int(these['opposite'].sum())} with OPPOSITE labels, "
@@ -104,7 +106,7 @@ def _leaks(leaks: Leaks, threshold: float) -> Iterable[str]:
             more=len(these) - SHOWN,
             always=True,
         )
-    yield _section("patients or groups in two places that we drew", list(leaks.straddling))
+    yield _block("patients or groups in two places that we drew", list(leaks.straddling))
 
 
 def _pair(row: Mapping[Any, Any]) -> str:
@@ -117,7 +119,7 @@ def _pair(row: Mapping[Any, Any]) -> str:
     return f"{alike}{', OPPOSITE labels' if row['opposite'] else ''}: {ends[0]} | {ends[1]}"
 
 
-def _section(title: str, lines: list[str], *, more: int = 0, always: bool = False) -> str:
+def _block(title: str, lines: list[str], *, more: int = 0, always: bool = False) -> str:
     if not (lines or always):
         return ""
     shown = lines[:SHOWN]

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from federated.data.checking.duplicates import near_pairs, standardise
 from federated.data.checking.survey import Surveyed, manifest_rows
+from federated.data.dealing.duplicates import near_pairs, standardise
 from federated.lazy import pd
 
 
@@ -47,7 +47,7 @@ def find_leaks(sites: Sequence[Surveyed], threshold: float) -> Leaks:
     rows = manifest_rows(tuple(sites))
     thumbnails = np.concatenate([one.entry.thumbnails for one in sites])
     real = np.repeat(
-        [bool(one.hospital.dataset) for one in sites], [len(one.entry.rows) for one in sites]
+        [bool(one.origin.dataset) for one in sites], [len(one.entry.rows) for one in sites]
     )
     index = np.flatnonzero(real)
     batches = [_identical(list(rows["sha256"]))]
@@ -91,7 +91,7 @@ def _table(
     unit = [standardise(thumbnails)[side] for side in pairs]
     drawn = {one.name: one.summary.drawn for one in sites}
     # What a hospital was dealt from; one of its own where it was not dealt.
-    pool = {one.name: one.hospital.dataset if one.hospital.part else one.name for one in sites}
+    pool = {one.name: one.origin.dataset if one.origin.part else one.name for one in sites}
     first, second = table["site_1"], table["site_2"]
     other_site, other_split = first != second, table["split_1"] != table["split_2"]
     dealt = other_site & (first.map(pool) == second.map(pool))
@@ -117,9 +117,9 @@ def _straddling(sites: Sequence[Surveyed]) -> tuple[str, ...]:
             found += [
                 f"{one.name}: {group} is in {n} splits" for group, n in splits[splits > 1].items()
             ]
-        if one.hospital.part:
+        if one.origin.part:
             for group in one.entry.rows["group"].unique():
-                home = homes.setdefault((one.hospital.dataset, group), one.name)
+                home = homes.setdefault((one.origin.dataset, group), one.name)
                 if home != one.name:
                     found.append(f"{group} is in {home} and in {one.name}")
     return tuple(found)

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from federated import data
 from federated.config.schema import Config
 from federated.data import entry
-from federated.data.entry import Entry
-from federated.data.hospitals import hospitals
-from federated.data.plans import Hospital
+from federated.data.entry import CacheEntry
+from federated.data.origins import origins
+from federated.data.recipes import Origin
 from federated.lazy import pd
 
 SAMPLE = 512  # images of a site that its histogram is of
@@ -30,14 +30,14 @@ class Surveyed:
         entry: its images and all that is known of them.
     """
 
-    hospital: Hospital
+    origin: Origin
     summary: data.SiteSummary
-    entry: Entry
+    entry: CacheEntry
 
     @property
     def name(self) -> str:
         """The hospital's name."""
-        return self.hospital.name
+        return self.origin.name
 
     def histogram(self) -> npt.NDArray[np.float64]:
         """Return the share of pixels per bin of 256 / :data:`BINS` greys, (BINS,).
@@ -51,14 +51,14 @@ class Surveyed:
         return shares
 
 
-def survey(config: Config, report: data.Report | None = None) -> tuple[Surveyed, ...]:
+def survey(config: Config, report: data.SiteProgress | None = None) -> tuple[Surveyed, ...]:
     """Import every hospital, unusable files left out and listed whatever ``data.strict`` says.
 
     Raises:
         UserError: a data set cannot be imported at all.
     """
     lenient = replace(config, data=replace(config.data, strict=False))
-    known = hospitals(lenient)
+    known = origins(lenient)
     return tuple(
         Surveyed(known[summary.site], summary, entry.read(summary.folder))
         for summary in data.prepare(lenient, report)

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from federated.config.schema import Config, Partition
 from federated.data.dealing.shares import Claim, Counts, counts_of, deal, largest_first
+from federated.data.names import is_site
 from federated.data.site import SPLITS
 from federated.data.sources.listing import Listing
-from federated.data.sources.manifest import is_site
 from federated.errors import UserError
 from federated.lazy import pd
 from federated.seeding import numpy_generator, seed_for
@@ -42,13 +42,13 @@ def parts(config: Config, dataset: str, listing: Listing) -> tuple[str, ...]:
     if (values == "").any():
         path = listing.rows["path"].iloc[(values == "").to_numpy().argmax()]
         raise UserError(
-            f"{listing.origin}: '{path}' has no {partition.column}; fill the column or remove the "
-            "row"
+            f"{listing.named_by}: '{path}' has no {partition.column}; fill the column or remove "
+            "the row"
         )
     for value in sorted(set(values)):
         if not is_site(value):
             raise UserError(
-                f"{listing.origin}: {partition.column} has '{value}', which cannot name a "
+                f"{listing.named_by}: {partition.column} has '{value}', which cannot name a "
                 "hospital; use letters, digits, spaces, '.', '_' and '-', a letter or digit first"
             )
     return tuple(sorted(set(values)))

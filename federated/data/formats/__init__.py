@@ -1,1 +1,1 @@
-"""Files of images: PNG and JPEG, DICOM, NIfTI, each read to grey levels or Hounsfield units."""
+"""From files to slices, a module a format; all are listed in ``federated.data.formats.table``."""

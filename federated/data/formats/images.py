@@ -13,13 +13,13 @@ import numpy as np
 from PIL import Image
 
 from federated.config.schema import Data
-from federated.data.formats import dicom, nifti, raster
-from federated.data.formats.section import MIN_SIDE, Grey, Section
+from federated.data import files
+from federated.data.formats import table
+from federated.data.formats.slices import FEW, FEW_GREYS, MIN_SIDE, Grey, Slice, span_of
 from federated.errors import UserError
 
 # Raise it when a change here, or in a reader, changes a pixel: it is part of the cache's key.
-VERSION = 2
-SUFFIXES = (".png", ".jpg", ".jpeg", *dicom.SUFFIXES, *nifti.SUFFIXES)
+VERSION = 3
 THUMBNAIL = 32
 FLAT = 16  # greys by which a line of a border may vary: JPEG and scanning leave that much
 
@@ -36,7 +36,7 @@ class Decoded:
         sha256: of the file's bytes, or of these and the slice's number; hexadecimal.
         width: of the file's image in pixels.
         height: of the file's image in pixels.
-        section: where it came from; its values are dropped.
+        slice: where it came from; its values are dropped.
     """
 
     square: Grey
@@ -44,7 +44,7 @@ class Decoded:
     sha256: str
     width: int
     height: int
-    section: Section
+    slice: Slice
 
 
 def decode(path: Path, data: Data) -> list[Decoded]:
@@ -58,33 +58,23 @@ def decode(path: Path, data: Data) -> list[Decoded]:
         UserError: the file cannot be read, is of no known format, damaged, too small or too large.
     """
     try:
-        content = path.read_bytes()
+        content = files.read_file(path)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
         ) from error
     digest = hashlib.sha256(content)
-    return [_decoded(section, digest.copy(), data) for section in _sections(path, content, data)]
+    planes = table.read(path, content, data.slices)
+    return [_decoded(plane, digest.copy(), data) for plane in planes]
 
 
-def _sections(path: Path, content: bytes, data: Data) -> list[Section]:
-    if content.startswith(raster.MAGIC):
-        return [raster.read(path, content)]
-    if nifti.is_nifti(path):
-        return nifti.read(path, content, data.slices)
-    if dicom.is_dicom(path, content):
-        return dicom.read(path, content, data.slices)
-    raise UserError(
-        f"{path}: is no PNG, JPEG, DICOM or NIfTI image; convert it to PNG or remove it"
-    )
-
-
-def _decoded(section: Section, digest: "hashlib._Hash", data: Data) -> Decoded:
-    digest.update(section.part.encode())
-    height, width = section.values.shape
+def _decoded(plane: Slice, digest: "hashlib._Hash", data: Data) -> Decoded:
+    digest.update(plane.part.encode())
+    height, width = plane.values.shape
     usual = Data()
-    thumbnail = section.grey(usual.window_level, usual.window_width)
-    grey = section.grey(data.window_level, data.window_width)
+    thumbnail = plane.grey(usual.window_level, usual.window_width)
+    grey = plane.grey(data.window_level, data.window_width)
+    odd = (*plane.odd, *([FEW_GREYS] if span_of(grey) < FEW else []))
     if data.trim:
         grey = trimmed(grey)
     return Decoded(
@@ -93,7 +83,7 @@ def _decoded(section: Section, digest: "hashlib._Hash", data: Data) -> Decoded:
         sha256=digest.hexdigest(),
         width=width,
         height=height,
-        section=replace(section, values=np.empty((0, 0), np.uint8)),
+        slice=replace(plane, values=np.empty((0, 0), np.uint8), odd=odd),
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from federated.data.formats import dicom, images
-from federated.errors import UserError
+from federated.data.files import Tree
 from federated.lazy import pd
 
 Row = tuple[str, int, str, str]
+NAMED = 3  # of what was left out
 
 
 @dataclass(frozen=True)
@@ -19,16 +19,16 @@ class Listing:
 
     Attributes:
         root: folder that relative paths start from.
-        origin: file or folder that names the images, for messages.
+        named_by: file or folder that names the images, for messages.
         rows: path (relative with / or absolute), label (int64), patient and split (empty where
             unknown) and hospital (what the images are partitioned by; empty where by no column),
             sorted by path.
         notes: what is missing or was left out by rule, for the user.
-        skipped: a sentence for each unusable row or folder that was left out.
+        skipped: a sentence for each unusable row, file or folder that was left out.
     """
 
     root: Path
-    origin: Path
+    named_by: Path
     rows: pd.DataFrame
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Listing:
         return not self.rows["split"].all()
 
 
-def frame(rows: list[Row]) -> pd.DataFrame:
+def table_of(rows: list[Row]) -> pd.DataFrame:
     """Return rows of (path, label, patient, split) as those of a listing."""
     table = pd.DataFrame(sorted(rows), columns=["path", "label", "patient", "split"])
     table = table.astype({"label": "int64", "path": str, "patient": str, "split": str})
@@ -56,45 +56,18 @@ def class_notes(rows: pd.DataFrame) -> tuple[str, ...]:
     )
 
 
-def folder(setting: str) -> Path:
-    """Return a path setting as an absolute path, so that the key does not depend on the shell."""
-    return Path(setting).expanduser().absolute()
+def left_out(where: str, what: str, names: Sequence[str]) -> list[str]:
+    """Return a note on what was left out by rule, if anything was."""
+    if not names:
+        return []
+    shown = ", ".join([*names[:NAMED], *(["..."] if len(names) > NAMED else [])])
+    return [f"{where}: left out {what}: {len(names)} ({shown})"]
 
 
-def files_in(place: Path, *, deep: bool = False) -> list[str]:
-    """Return the paths of the files in a folder (``deep``: and below), hidden ones left out.
-
-    Raises:
-        UserError: a name is not text.
-    """
-    found = place.rglob("*") if deep else place.iterdir()
-    names = [path.relative_to(place).as_posix() for path in found if not deep or path.is_file()]
-    for name in names:
-        if not name.isprintable():  # undecodable bytes among them; a manifest cannot hold these
-            raise UserError(f"{place}: holds a file whose name {name!a} is not text; rename it")
-    return [name for name in names if not any(one.startswith(".") for one in name.split("/"))]
-
-
-def is_image(path: Path) -> bool:
-    """Return whether a file passes for an image by its name, or for DICOM without a suffix."""
-    if path.name.lower().endswith(images.SUFFIXES):
-        return True
-    if path.suffix:
-        return False
-    with path.open("rb") as file:
-        return dicom.is_dicom(path, file.read(132))
-
-
-def pairs(text: str, setting: str) -> Mapping[str, str]:
-    """Return ``a=b,c=d`` as a mapping.
-
-    Raises:
-        UserError: it is written otherwise.
-    """
-    found: dict[str, str] = {}
-    for word in filter(None, map(str.strip, text.split(","))):
-        name, equals, value = word.partition("=")
-        if not equals or name.strip() in found:
-            raise UserError(f"{setting} has '{word}'; write name=value, each name once")
-        found[name.strip()] = value.strip()
-    return found
+def beside(where: str, tree: Tree, known: Sequence[str]) -> list[str]:
+    """Return notes on what lies in a folder beside the files and folders that are ``known``."""
+    others = [name for name in (*tree.folders, *tree.files) if name not in known]
+    return [
+        *left_out(where, "files and folders that are no part of it", others),
+        *left_out(where, "hidden files and folders", tree.hidden),
+    ]

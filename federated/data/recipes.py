@@ -17,13 +17,13 @@ from federated.data import cache, entry
 from federated.data.dealing import partition as partitioning
 from federated.data.dealing import splits
 from federated.data.formats import images
-from federated.data.formats.section import Grey
+from federated.data.formats.slices import Grey
 from federated.errors import UserError
 from federated.seeding import numpy_generator
 
 
 @dataclass(frozen=True)
-class Hospital:
+class Origin:
     """Where one hospital's images come from.
 
     Attributes:
@@ -40,7 +40,7 @@ class Hospital:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Recipe:
     """How to get one entry of the cache.
 
     Attributes:
@@ -56,14 +56,14 @@ class Plan:
 
     folder: Path
     key: str
-    build: Callable[[Path, cache.Progress], None]
+    build: Callable[[Path, cache.FileProgress], None]
     strict: bool
-    base: "Plan | None" = None
+    base: "Recipe | None" = None
     drawn: bool = True
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
 
-    def publish(self, progress: cache.Progress) -> Path:
+    def publish(self, progress: cache.FileProgress) -> Path:
         """Return the entry, built if it is missing.
 
         Raises:
@@ -75,42 +75,42 @@ class Plan:
         return folder
 
 
-def derived(config: Config, hospital: Hospital, base: Plan) -> Plan:
+def derived(config: Config, origin: Origin, base: Recipe) -> Recipe:
     """Return the plan for a hospital that is part of a data set, or seen through a scanner."""
     from federated.phantom.scanner import profile_for  # SciPy: slow to import
 
     data = config.data
-    profile = profile_for(hospital.number, data.shift, data.split_seed)
+    profile = profile_for(origin.number, data.shift, data.split_seed)
     drawing = [data.val_fraction, data.test_fraction, data.split_seed]
 
-    def build(part: Path, progress: cache.Progress) -> None:
+    def build(part: Path, progress: cache.FileProgress) -> None:
         whole = base.publish(progress)
         source = entry.read(whole)
         mine = np.arange(len(source.rows))
-        if hospital.part:
+        if origin.part:
             dealt = _dealt(whole, config.partition, data.split_seed, base.drawn)
-            mine = np.flatnonzero(np.array(dealt) == hospital.part)
+            mine = np.flatnonzero(np.array(dealt) == origin.part)
         if not len(mine):
             raise UserError(
-                f"no image is left for '{hospital.name}', all of whose patients are mostly of "
+                f"no image is left for '{origin.name}', all of whose patients are mostly of "
                 "another hospital; correct the manifest"
             )
-        rows = source.rows.iloc[mine].reset_index(drop=True).assign(site=hospital.name)
-        if hospital.part and base.drawn:
-            rows["split"] = splits.draw(rows, data, hospital.name)
-        elif hospital.part:
-            splits.check_given(list(rows["patient"]), list(rows["split"]), site=hospital.name)
+        rows = source.rows.iloc[mine].reset_index(drop=True).assign(site=origin.name)
+        if origin.part and base.drawn:
+            rows["split"] = splits.draw(rows, data, origin.name)
+        elif origin.part:
+            splits.check_given(list(rows["patient"]), list(rows["split"]), site=origin.name)
         pixels = source.pixels[mine]
         if data.shift > 0:
-            pixels = _seen_through(pixels, list(rows["path"]), config, hospital)
-        entry.write(part, entry.Entry(rows, pixels, source.thumbnails[mine], source.skipped))
+            pixels = _seen_through(pixels, list(rows["path"]), config, origin)
+        entry.write(part, entry.CacheEntry(rows, pixels, source.thumbnails[mine], source.skipped))
 
-    return Plan(
+    return Recipe(
         base.folder,
         cache.key_of(
-            *("derived", images.VERSION, base.key, hospital.name, hospital.part),
-            asdict(config.partition) if hospital.part else None,
-            [*drawing, base.drawn] if hospital.part else None,
+            *("derived", images.VERSION, base.key, origin.name, origin.part),
+            asdict(config.partition) if origin.part else None,
+            [*drawing, base.drawn] if origin.part else None,
             asdict(profile) if data.shift > 0 else None,
             data.split_seed,
         ),
@@ -129,15 +129,15 @@ def _dealt(whole: Path, partition: Partition, seed: int, drawn: bool) -> tuple[s
     return tuple(partitioning.assign(entry.read(whole).rows, partition, seed=seed, drawn=drawn))
 
 
-def _seen_through(pixels: Grey, names: list[str], config: Config, hospital: Hospital) -> Grey:
+def _seen_through(pixels: Grey, names: list[str], config: Config, origin: Origin) -> Grey:
     """Return images as the hospital's scanner shows them."""
     from federated.phantom.scanner import apply_profile, profile_for
 
     seed = config.data.split_seed
-    profile = profile_for(hospital.number, config.data.shift, seed)
+    profile = profile_for(origin.number, config.data.shift, seed)
 
     def one(index: int) -> Grey:
-        rng = numpy_generator(seed, hospital.dataset, 0, f"scanner {names[index]}")
+        rng = numpy_generator(seed, origin.dataset, 0, f"scanner {names[index]}")
         return apply_profile(pixels[index], profile, rng)
 
     with ThreadPoolExecutor(images.cores()) as pool:

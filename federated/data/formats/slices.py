@@ -22,12 +22,18 @@ MAX_PIXELS = 4096 * 4096
 MAX_VOXELS = 2**29
 # A side below that of the near-duplicate thumbnail carries no anatomy to learn from.
 MIN_SIDE = 32
+AIR = -1000.0  # HU
 AIR_SEEN = -200.0  # HU; fat is above -150, lung and air below -500, and greys are never negative
+# Greys went through JPEG as colour come back with chroma of a few levels.
+TINT, TINTED = 16, 0.001
+ASIDE = 0.01  # share of the pixels at either end that letters and arrows may take
+# CT that spans fewer of 256 greys was stored on another scale than it was read on.
+FEW, FEW_GREYS = 32, "spans under 32 of 256 greys"
 LUNG = (-950.0, -300.0)  # HU; between the air around the patient and soft tissue
 
 
 @dataclass(frozen=True)
-class Section:
+class Slice:
     """One slice.
 
     Attributes:
@@ -58,16 +64,58 @@ class Section:
         return grey
 
 
+@dataclass(frozen=True)
+class ImageFormat:
+    """A format of image files, declared once.
+
+    Attributes:
+        name: as users know it.
+        suffixes: endings of names that promise it, lower case.
+        starts: whether the first bytes of a file (``files.HEAD`` of them) are of this format.
+        read: returns the slices of a file (path, content, most slices of a volume).
+        has_no_magic: some files of it cannot be told by their first bytes, so the name may do.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    starts: Callable[[bytes], bool]
+    read: Callable[[Path, bytes, int], list[Slice]]
+    has_no_magic: bool = False
+
+
 def eight_bits(values: Numbers) -> Grey:
     """Scale integer greys of up to 16 bits to 8, by a fixed range so that slices stay comparable.
 
     CT is commonly stored as 12 bits in 16: where no value needs more than 12 bits, 4095 is white,
     else 65535.
+
+    Args:
+        values: of any shape.
     """
     wide = np.clip(values.astype(np.float32), 0, 65535)
     white = 4095.0 if wide.max() <= 4095 else 65535.0
     scaled: Grey = np.rint(wide * (255.0 / white)).astype(np.uint8)
     return scaled
+
+
+def luma(colours: Numbers) -> Numbers:
+    """Return the lightness of (..., 3 or more) channels (ITU-R BT.601), on their scale."""
+    lightness: Numbers = colours[..., :3] @ np.array([0.299, 0.587, 0.114])
+    return lightness
+
+
+def coloured(colours: Numbers) -> bool:
+    """Return whether 1 pixel in 1000 of (..., 3) 8-bit channels differs by more than 16 greys."""
+    red, green, blue = np.moveaxis(colours.astype(np.int16), -1, 0)
+    apart = np.maximum(abs(red - green), abs(green - blue)) > TINT
+    return bool(apart.mean() > TINTED)
+
+
+def span_of(grey: Grey) -> int:
+    """Return how many of 256 greys an image spans, the darkest and brightest 1 % set aside."""
+    shares = np.cumsum(np.bincount(grey.reshape(-1), minlength=256)) / grey.size
+    low, high = np.searchsorted(shares, (ASIDE, 1 - ASIDE))
+    return int(high - low) + 1
 
 
 def is_hounsfield(values: Numbers) -> bool:

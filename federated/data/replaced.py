@@ -9,7 +9,7 @@ import numpy as np
 from federated.config.schema import Config
 from federated.data import load_site
 from federated.data.formats import images
-from federated.data.formats.section import Grey
+from federated.data.formats.slices import Grey
 from federated.data.site import SPLITS, SiteData, Split
 from federated.seeding import numpy_generator, seed_for
 

@@ -16,10 +16,12 @@ from federated.lazy import pd
 
 def key(config: Config, name: str) -> str:
     """Return the key of a phantom's entry."""
-    return cache.key_of("phantom", name, _recipe(config), _code(), images.cached_side(config.data))
+    return cache.key_of(
+        "phantom", name, _settings(config), _code(), images.cached_side(config.data)
+    )
 
 
-def _recipe(config: Config) -> dict[str, float]:
+def _settings(config: Config) -> dict[str, float]:
     recipe = {name: value for name, value in asdict(config.phantom).items() if name != "sites"}
     data = config.data
     drawing = (data.val_fraction, data.test_fraction, data.split_seed)
@@ -32,7 +34,7 @@ def _code() -> str:
 
     Of the whole package and the seeding, since a phantom that is rebuilt in vain costs seconds.
     """
-    federated = Path(__file__).parents[2]
+    federated = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in [federated / "seeding.py", *sorted((federated / "phantom").rglob("*.py"))]:
         digest.update(path.read_bytes())
@@ -64,4 +66,4 @@ def build(part: Path, config: Config, name: str, number: int) -> None:
         }
     )
     full["split"] = splits.draw(full, config.data, name)
-    entry.write(part, entry.Entry(full, made.images, images.thumbnails(made.images)))
+    entry.write(part, entry.CacheEntry(full, made.images, images.thumbnails(made.images)))
