@@ -27,7 +27,7 @@ from federated.errors import UserError
 ray.__version__ = sys.argv[2]
 try:
     cluster = open_cluster(sys.argv[1])
-    print("joined", ray.get(ray.remote(lambda: 6 * 7).remote()))
+    print("joined", ray.get(ray.remote(num_cpus=0)(lambda: 6 * 7).remote()))
     cluster.close()
 except UserError as error:
     print("refused", error)
