@@ -7,6 +7,7 @@ so any number of workers gives the same bits.
 """
 
 import itertools
+import time
 from collections.abc import Sequence
 from functools import wraps
 from math import inf
@@ -38,8 +39,12 @@ def _explained(method: Any) -> Any:
     def explained(grid: "RayGrid", *asked: Any) -> Any:
         try:
             return method(grid, *asked)
+        except UserError:
+            raise
         except Exception:
-            grid._check()
+            for _ in range(20):  # a process that is killed closes its sockets before it has ended
+                grid._check()
+                time.sleep(0.1)
             raise
 
     return explained
