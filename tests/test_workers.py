@@ -56,7 +56,9 @@ def misbehave(folder: str, number: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "crash" and number == 31:
         raise RuntimeError("patient-17.png")
-    if what == "hang" and number == 31:
+    if what == "hang" and number == 31 and not Path(marker).exists():
+        if Path(marker).parent.exists():
+            Path(marker).touch()
         time.sleep(60)
     if what == "slow":
         node = ray.get_runtime_context().get_node_id()
@@ -142,12 +144,15 @@ def test_workers_and_batches_change_no_bit(
 
 
 @pytest.mark.ray
-def test_only_the_guilty_site_is_refused() -> None:
+def test_only_the_guilty_site_is_refused(expected: tuple[object, ...], tmp_path: Path) -> None:
     with ray_grid(retries=1) as grid:
+        # One that hangs once, be it alone or in a batch, answers on a fresh worker.
+        assert bits(ask(grid, f"hang:{tmp_path / 'once'}", timeout=2)) == expected
+        assert (tmp_path / "once").exists()
         for folder, timeout, reason in [
             ("die:/nowhere/marker", 60, "its worker died 2 times"),
             ("crash", 60, "it crashed outside its own error handling"),
-            ("hang", 2, "no answer within 2 s"),
+            ("hang:/nowhere/marker", 2, "no answer within 2 s from any of 2 workers"),
         ]:
             found = ask(grid, folder, timeout=timeout)
             assert found.by_order[31] == Refusal(reason)
@@ -155,13 +160,6 @@ def test_only_the_guilty_site_is_refused() -> None:
             assert len(refused) == 1
             assert found.total is not None
             assert found.total.weight == SITES * (SITES + 1) // 2 - 32
-
-
-@pytest.mark.ray
-def test_a_cluster_without_room_is_one_sentence() -> None:
-    sentence = "no Ray worker started within engine.timeout = 2 s: each needs 1000 CPUs"
-    with pytest.raises(UserError, match=sentence), ray_grid(threads=1000, workers=1, patience=2):
-        pass
 
 
 @pytest.mark.ray

@@ -19,6 +19,13 @@ ENGINE = "engine."
 
 def main(words: list[str] | None = None) -> int:
     """Run the command ``consilium`` and return its exit status."""
+    status = _status(words)
+    if words is None and (start := sys.modules.get("federated.engine.ray.start")):
+        start.leave(status)  # at once, should Ray still be starting: there is no use in waiting
+    return status
+
+
+def _status(words: list[str] | None) -> int:
     arguments = _arguments(words)
     try:
         status = int(arguments.call(arguments) or 0)

@@ -117,7 +117,7 @@ def plain_line(event: Mapping[str, Any]) -> str | None:
         what = f"{event['site']} left out ({event['action']}): {event['reason']}"
         return f"  round {event['round']}: {what}"
     if event["kind"] == "worker-lost":
-        return f"  a worker died (try {event['tries']}); its site goes to a fresh one"
+        return f"  a worker was lost (try {event['tries']}); its site goes to a fresh one"
     return None
 
 

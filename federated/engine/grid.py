@@ -23,7 +23,7 @@ RUN_ID = 1
 SERVER_NODE = 1
 FIRST_SITE_NODE = 1001
 
-Settings = Mapping[str, bool | int | float | str]
+RunConfig = Mapping[str, bool | int | float | str]
 Listener = Callable[[Mapping[str, Any]], None]
 
 
@@ -39,7 +39,7 @@ def give_id(message: Message, message_id: str) -> None:
     message.metadata.__dict__["_message_id"] = message_id
 
 
-def context_of(run_config: Settings, count: int, node: int) -> Context:
+def context_of(run_config: RunConfig, count: int, node: int) -> Context:
     """Return the Flower context of one of ``count`` sites.
 
     A fresh one for every message: what a site wants to remember belongs in its vault, and ten
@@ -65,7 +65,7 @@ class LocalGrid(Grid):
         listener: Called with every event of the run and of the grid.
     """
 
-    def __init__(self, run_config: Settings, count: int, listener: Listener | None) -> None:
+    def __init__(self, run_config: RunConfig, count: int, listener: Listener | None) -> None:
         enter_task()
         self.run_config = run_config
         self.count = count
@@ -93,7 +93,7 @@ class LocalGrid(Grid):
             timeout: Seconds to wait for a site.
         """
 
-    def tell(self, kind: str, **facts: Any) -> None:
+    def announce(self, kind: str, **facts: Any) -> None:
         """Tell the listener what the grid does; such events are not recorded."""
         if self.listener:
             self.listener({"kind": kind, **facts})

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
-from federated.engine.grid import Listener, LocalGrid, Settings, context_of, give_id
+from federated.engine.grid import Listener, LocalGrid, RunConfig, context_of, give_id
 from federated.exchange.replies import Request, Results, Tally
 from federated.exchange.wire import Order
 
@@ -14,7 +14,7 @@ class InlineGrid(LocalGrid):
     """Calls the ClientApp directly; the timeout is not enforced, since nothing runs beside it."""
 
     def __init__(
-        self, client: ClientApp, run_config: Settings, count: int, listener: Listener | None = None
+        self, client: ClientApp, run_config: RunConfig, count: int, listener: Listener | None = None
     ) -> None:
         super().__init__(run_config, count, listener)
         self._client = client
@@ -36,7 +36,7 @@ class InlineGrid(LocalGrid):
 
     def _handle(self, message: Message) -> Message:
         node, action = message.metadata.dst_node_id, message.metadata.message_type
-        self.tell("site-started", node=node, action=action)
+        self.announce("site-started", node=node, action=action)
         reply = self._client(message, context_of(self.run_config, self.count, node))
-        self.tell("site-ended", node=node, action=action)
+        self.announce("site-ended", node=node, action=action)
         return reply

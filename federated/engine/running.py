@@ -9,7 +9,7 @@ from flwr.app import Context, RecordDict
 
 from federated.config.study import Given, Study, run_config_of, study_from
 from federated.data import site_names
-from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, Settings
+from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, RunConfig
 from federated.learning.compute import device_for
 from federated.learning.network import check_network, network_of
 from federated.methods import configured_boundary
@@ -51,7 +51,9 @@ def check_scenario(study: Study) -> None:
 
 
 @contextmanager
-def open_grid(study: Study, run_config: Settings, listener: Listener | None) -> Iterator[LocalGrid]:
+def open_grid(
+    study: Study, run_config: RunConfig, listener: Listener | None
+) -> Iterator[LocalGrid]:
     """Yield the configured grid with a node per site, and close it afterwards."""
     engine = study.common.engine
     count = len(site_names(study.common))

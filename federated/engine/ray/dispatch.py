@@ -2,8 +2,8 @@
 
 A site that takes long is a batch of its own, so that no worker stands idle beside a long queue;
 quick ones travel together. Workers keep the sum of what their sites released and hand it over now
-and then; a worker that dies takes the sum it held with it, so those sites are asked again, which
-gives the same bits.
+and then; a worker that dies, or hangs and is ended, takes the sum it held with it, so those sites
+are asked again, which gives the same bits.
 """
 
 import time
@@ -26,12 +26,12 @@ BATCH_SECONDS = 0.25
 HAND_OVER_SECONDS = 2.0
 """How much quick work a worker's death may cost, beside the batch that it was at."""
 
-Send = Callable[[Any, Sequence[int], bool], Any]
+SendBatch = Callable[[Any, Sequence[int], bool], Any]
 """(actor, places, whether to hand the sum over) to a reference to the worker's ``Done``."""
 
 
 @dataclass(frozen=True)
-class Flight:
+class Errand:
     """A batch at a worker: since when, and when it is overdue.
 
     Without places it asks the worker for the sum it holds, or whether it has started.
@@ -51,9 +51,9 @@ class Dispatch:
         count: Number of sites; they are known by their places in the order.
         send: Sends a batch to a worker.
         largest: Most sites of a batch.
-        retries: Fresh workers that a site gets when its worker dies.
-        timeout: Seconds that a site may take.
-        tell: Called with a kind of event, a site's place, and facts.
+        retries: Fresh workers that a site gets when its worker dies or hangs.
+        timeout: Seconds that a site may take with each of them.
+        announce: Called with a kind of event, a site's place, and facts.
         absorb: Called with each sum that is handed over.
     """
 
@@ -61,20 +61,21 @@ class Dispatch:
         self,
         pool: Pool,
         count: int,
-        send: Send,
+        send: SendBatch,
         *,
         largest: int,
         retries: int,
         timeout: float,
-        tell: Callable[..., None],
+        announce: Callable[..., None],
         absorb: Callable[[ExactSum], None],
     ) -> None:
         self._pool, self._send, self._largest = pool, send, largest
-        self._retries, self._timeout, self._tell, self._absorb = retries, timeout, tell, absorb
+        self._retries, self._timeout = retries, timeout
+        self._announce, self._absorb = announce, absorb
         self._fresh = deque(range(count))
         self._again: deque[Batch] = deque()
         self._idle: list[Hired] = []
-        self._flights: dict[Any, Flight] = {}
+        self._errands: dict[Any, Errand] = {}
         self._pace = inf  # seconds a site, as last seen
         self._results: list[Any] = [None] * count
 
@@ -82,7 +83,7 @@ class Dispatch:
         """Have all sites answer; return what came back for each, or a ``Refusal``.
 
         Raises:
-            UserError: no worker is left and none can be started.
+            UserError: no worker is left and none can be started, or the cluster has ended.
         """
         for worker in self._pool.workers:
             worker.owes, worker.settled = [], time.monotonic()
@@ -96,14 +97,14 @@ class Dispatch:
         return self._results
 
     def _unfinished(self) -> bool:
-        out = any(flight.batch.places for flight in self._flights.values())
+        out = any(errand.batch.places for errand in self._errands.values())
         return bool(self._fresh or self._again or out or any(w.owes for w in self._pool.workers))
 
     def _await(self, worker: Hired) -> None:
         """Notice when a new worker has started; until then no site waits for it."""
         now = time.monotonic()
-        flight = Flight(worker, Batch(), now, now + self._pool.patience)
-        self._flights[worker.actor.ready.remote()] = flight
+        errand = Errand(worker, Batch(), now, now + self._pool.patience)
+        self._errands[worker.actor.ready.remote()] = errand
 
     def _send_out(self) -> None:
         """Give every idle worker a batch, or have it hand over its sum when there is none left."""
@@ -115,10 +116,10 @@ class Dispatch:
             now = time.monotonic()
             last = not self._fresh and not self._again
             for place in batch.places:
-                self._tell("site-started", place)
+                self._announce("site-started", place)
             hand_over = last or now - worker.settled > HAND_OVER_SECONDS
             reference = self._send(worker.actor, batch.places, hand_over)
-            self._flights[reference] = Flight(worker, batch, now, now + self._timeout)
+            self._errands[reference] = Errand(worker, batch, now, now + self._timeout)
 
     def _next_batch(self) -> Batch:
         if self._again:
@@ -129,28 +130,27 @@ class Dispatch:
 
     def _wait(self) -> None:
         """Wait until a worker answers or is overdue."""
-        due = min(flight.due for flight in self._flights.values())
-        seconds = None if due == inf else max(0.0, due - time.monotonic())
-        done, _ = ray.wait(list(self._flights), num_returns=1, timeout=seconds)
+        due = min(errand.due for errand in self._errands.values())
+        done = self._pool.wait(list(self._errands), max(0.0, due - time.monotonic()))
         for reference in done:
-            flight = self._flights.pop(reference)
+            errand = self._errands.pop(reference)
             try:
-                self._take(flight, ray.get(reference, timeout=self._pool.patience))
+                self._take(errand, ray.get(reference, timeout=self._pool.patience))
             except RayTaskError:
-                self._lose(flight, CRASH)
+                self._lose(errand, CRASH)
             except RayError:
-                self._lose(flight, f"its worker died {flight.batch.deaths + 1} times")
+                self._lose(errand, f"its worker died {errand.batch.losses + 1} times")
         now = time.monotonic()
-        for reference, flight in list(self._flights.items()):
-            if flight.due <= now:
-                del self._flights[reference]
-                self._give_up(flight)
+        for reference, errand in list(self._errands.items()):
+            if errand.due <= now:
+                del self._errands[reference]
+                self._give_up(errand)
 
-    def _take(self, flight: Flight, done: Done) -> None:
-        worker, batch, now = flight.worker, flight.batch, time.monotonic()
+    def _take(self, errand: Errand, done: Done) -> None:
+        worker, batch, now = errand.worker, errand.batch, time.monotonic()
         for place, result in zip(batch.places, done.results, strict=True):
             self._results[place] = result
-            self._tell("site-ended", place)
+            self._announce("site-ended", place)
         if done.settled:
             worker.owes, worker.settled = [], now
             if done.total is not None:
@@ -158,40 +158,33 @@ class Dispatch:
         elif batch.places:
             worker.owes.append(batch)
         if batch.places:
-            self._pace = (now - flight.sent) / len(batch.places)
+            self._pace = (now - errand.sent) / len(batch.places)
         worker.ready = True
         self._idle.append(worker)
 
-    def _lose(self, flight: Flight, reason: str) -> None:
-        """Replace a worker that died, and ask its sites again: one by one, to find who kills it."""
-        batch, alone = flight.batch, len(flight.batch.places) == 1
-        deaths = batch.deaths + alone
+    def _lose(self, errand: Errand, reason: str) -> None:
+        """Replace a worker, and ask its sites again: one by one, to find who kills or stops it."""
+        batch, alone = errand.batch, len(errand.batch.places) == 1
+        losses = batch.losses + alone
         if batch.places:
-            self._tell("worker-lost", batch.places[0], tries=deaths or 1)
-        self._dismiss(flight)
-        if alone and deaths > self._retries:
-            self._refuse(batch, reason)
+            self._announce("worker-lost", batch.places[0], tries=losses or 1)
+        self._again.extend(errand.worker.owes)
+        self._await(self._pool.replace(errand.worker))
+        if alone and losses > self._retries:
+            self._results[batch.places[0]] = Refusal(reason)
+            self._announce("site-ended", batch.places[0])
         else:
-            self._again.extendleft(Batch((place,), deaths) for place in reversed(batch.places))
+            self._again.extendleft(Batch((place,), losses) for place in reversed(batch.places))
 
-    def _give_up(self, flight: Flight) -> None:
-        """Dismiss an overdue worker; a site that was alone with it is refused."""
-        if not flight.worker.ready:
+    def _give_up(self, errand: Errand) -> None:
+        """Lose an overdue worker; one that has not even started may just wait for room."""
+        if not errand.worker.ready:
             if not any(worker.ready for worker in self._pool.workers):
                 raise self._pool.crowded()
-            self._await(flight.worker)
-            return
-        self._dismiss(flight)
-        if len(flight.batch.places) == 1:
-            self._refuse(flight.batch, silence(self._timeout).reason)
+            self._await(errand.worker)
         else:
-            self._again.extendleft(Batch((place,)) for place in reversed(flight.batch.places))
+            self._lose(errand, self._silence(errand.batch.losses + 1))
 
-    def _dismiss(self, flight: Flight) -> None:
-        """Replace a worker; the sites whose sum it held are asked again."""
-        self._again.extend(flight.worker.owes)
-        self._await(self._pool.replace(flight.worker))
-
-    def _refuse(self, batch: Batch, reason: str) -> None:
-        self._results[batch.places[0]] = Refusal(reason)
-        self._tell("site-ended", batch.places[0])
+    def _silence(self, workers: int) -> str:
+        once = silence(self._timeout).reason
+        return once if workers == 1 else f"{once} from any of {workers} workers"

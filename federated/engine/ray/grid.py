@@ -7,18 +7,21 @@ so any number of workers gives the same bits.
 """
 
 import itertools
+import time
 from collections.abc import Sequence
+from functools import wraps
 from math import inf
 from typing import Any
 
 import ray
 from flwr.app import Error, Message, RecordDict
 
-from federated.engine.grid import Listener, LocalGrid, Settings
-from federated.engine.ray.cluster import default_workers
-from federated.engine.ray.dispatch import Dispatch, Send
+from federated.engine.grid import Listener, LocalGrid, RunConfig
+from federated.engine.ray.cluster import number_of_workers
+from federated.engine.ray.dispatch import Dispatch, SendBatch
 from federated.engine.ray.pool import Pool
-from federated.engine.ray.start import start_ray
+from federated.engine.ray.start import open_cluster
+from federated.errors import UserError
 from federated.exchange.exact import Accumulator
 from federated.exchange.replies import Refusal, Request, Results
 from federated.exchange.wire import Order, payload_bytes, record_bytes
@@ -27,6 +30,24 @@ NOT_ANSWERED = 1004
 BATCH_SITES = 1000
 BATCH_BYTES = 2**25
 """Most sites of a batch, and most bytes that their replies may have if they are not added up."""
+
+
+def _explained(method: Any) -> Any:
+    """Make whatever error comes of a cluster that has ended the sentence that says so."""
+
+    @wraps(method)
+    def explained(grid: "RayGrid", *asked: Any) -> Any:
+        try:
+            return method(grid, *asked)
+        except UserError:
+            raise
+        except Exception:
+            for _ in range(20):  # a process that is killed closes its sockets before it has ended
+                grid._check()
+                time.sleep(0.1)
+            raise
+
+    return explained
 
 
 class RayGrid(LocalGrid):
@@ -39,8 +60,8 @@ class RayGrid(LocalGrid):
         workers: Number of actors.
         threads: CPUs, and torch threads, of each.
         gpus: GPU share of each.
-        address: A running cluster, or empty for one of our own.
-        retries: Fresh workers that a site gets when its worker dies.
+        address: A running cluster, or empty for this process's or one of our own.
+        retries: Fresh workers that a site gets when its worker dies or hangs.
         patience: Seconds until the first worker must have started.
         listener: Called with events.
 
@@ -51,7 +72,7 @@ class RayGrid(LocalGrid):
     def __init__(
         self,
         client: str,
-        run_config: Settings,
+        run_config: RunConfig,
         count: int,
         *,
         workers: int,
@@ -65,15 +86,20 @@ class RayGrid(LocalGrid):
         super().__init__(run_config, count, listener)
         self._retries = retries
         self._requests = itertools.count()
-        start_ray(address)
+        self._cluster = open_cluster(address)
         try:
-            number = min(workers or default_workers(threads, gpus), count)
-            options = {"num_cpus": threads, "num_gpus": gpus}
-            self._pool = Pool(number, options, (client, threads, run_config, count), patience)
+            self._pool = Pool(
+                number_of_workers(workers, count, threads=threads, gpus=gpus),
+                {"num_cpus": threads, "num_gpus": gpus, **self._cluster.options},
+                (client, threads, run_config, count),
+                patience=patience,
+                check=self._check,
+            )
         except BaseException:
-            ray.shutdown()
+            self._cluster.close()
             raise
 
+    @_explained
     def deliver(self, messages: list[Message], timeout: float | None) -> list[Message]:
         """Spread the messages over the workers; replies in order."""
         stored: dict[int, Any] = {}
@@ -94,6 +120,7 @@ class RayGrid(LocalGrid):
                 replies.append(result)
         return replies
 
+    @_explained
     def send_and_sum(
         self, request: Request, orders: Sequence[tuple[int, Order]], timeout: float
     ) -> Results:
@@ -113,16 +140,16 @@ class RayGrid(LocalGrid):
     def _dispatch(
         self,
         targets: Sequence[tuple[int, str]],
-        send: Send,
+        send: SendBatch,
         largest: int,
         timeout: float,
         total: Accumulator,
     ) -> list[Any]:
         """Have nodes do actions; ``largest`` is the bytes of a reply that travels by itself."""
 
-        def tell(kind: str, place: int, **facts: Any) -> None:
+        def announce(kind: str, place: int, **facts: Any) -> None:
             node, action = targets[place]
-            self.tell(kind, node=node, action=action, **facts)
+            self.announce(kind, node=node, action=action, **facts)
 
         dispatch = Dispatch(
             self._pool,
@@ -131,15 +158,25 @@ class RayGrid(LocalGrid):
             largest=BATCH_SITES if not largest else max(1, BATCH_BYTES // largest),
             retries=self._retries,
             timeout=timeout,
-            tell=tell,
+            announce=announce,
             absorb=total.absorb,
         )
         return dispatch.run()
 
     def close(self) -> None:
         """Stop the workers, and Ray if it is ours."""
-        self._pool.close()
-        ray.shutdown()
+        if not self._cluster.lost():
+            self._pool.close()
+        self._cluster.close()
+
+    def _check(self) -> None:
+        """Raise an error that says how to go on if the cluster has ended."""
+        if lost := self._cluster.lost():
+            raise UserError(
+                f"Ray's {lost} ended in the middle of the run; it was killed, or memory ran out. "
+                "All rounds before are saved; go on with: consilium resume "
+                f"{self.run_config.get('folder') or 'FOLDER'}"
+            )
 
 
 def strip_arrays(message: Message, stored: dict[int, Any]) -> tuple[Message, dict[str, Any]]:

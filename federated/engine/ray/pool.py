@@ -1,5 +1,7 @@
 """Workers on Ray that are replaced when they die."""
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,13 +11,21 @@ from federated.engine.ray.cluster import free_cores
 from federated.engine.ray.worker import Worker
 from federated.errors import UserError
 
+GLANCE_SECONDS = 1.0
+"""How often to look whether the cluster still lives."""
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Sites that travel together, by their places in the order, and how often they have died."""
+    """Sites that travel together.
+
+    Attributes:
+        places: Their places in the order.
+        losses: How many workers a site has cost that travels alone.
+    """
 
     places: tuple[int, ...] = ()
-    deaths: int = 0
+    losses: int = 0
 
 
 @dataclass(eq=False)
@@ -43,24 +53,44 @@ class Pool:
         options: What Ray reserves for each, as options of an actor.
         arguments: Of each ``Worker``.
         patience: Seconds until at least one worker must have started.
+        check: Raises when the cluster has ended.
 
     Raises:
         UserError: none did.
     """
 
     def __init__(
-        self, count: int, options: dict[str, float], arguments: tuple[Any, ...], patience: float
+        self,
+        count: int,
+        options: Mapping[str, Any],
+        arguments: tuple[Any, ...],
+        *,
+        patience: float,
+        check: Callable[[], None],
     ) -> None:
         self.patience = patience
-        self._options, self._arguments = options, arguments
+        self._options, self._arguments, self._check = options, arguments, check
         self._stillborn = 0
         self.workers = [self._hire() for _ in range(count)]
-        first = [worker.actor.ready.remote() for worker in self.workers]
-        if not ray.wait(first, num_returns=1, timeout=patience)[0]:
+        if not self.wait([worker.actor.ready.remote() for worker in self.workers], patience):
             raise self.crowded()
 
+    def wait(self, references: list[Any], seconds: float) -> list[Any]:
+        """Return which references are there, as soon as one is; none after ``seconds``.
+
+        Raises:
+            UserError: the cluster has ended. Ray itself would wait, for it might come back.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            there, _ = ray.wait(references, num_returns=1, timeout=min(left, GLANCE_SECONDS))
+            self._check()
+            if there or left <= GLANCE_SECONDS:
+                return list(there)
+
     def _hire(self) -> Hired:
-        actor = ray.remote(max_restarts=0, **self._options)(Worker)  # type: ignore[call-overload]
+        actor = ray.remote(max_restarts=0, **self._options)(Worker)
         return Hired(actor.remote(*self._arguments))
 
     def replace(self, worker: Hired) -> Hired:

@@ -1,109 +1,88 @@
-"""Starting Ray, also ahead of time: it mostly waits, and this process has imports to do meanwhile.
+"""Opening a Ray cluster, also ahead of time: it mostly waits, and this process has imports to do.
 
 Nothing here imports Ray or torch before it has to.
 """
 
-import logging
 import os
-import socket
 import sys
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
-from federated.errors import UserError
+if TYPE_CHECKING:
+    from federated.engine.ray.cluster import Cluster
 
-ONLOOKERS = ("start_monitor", "start_log_monitor", "start_api_server")
-
-# Kept: Linux ends Ray's processes with the thread, not the process, that started them.
+# Kept: Linux ends Ray's processes with the thread, not the process, that started them. So nothing
+# outlives this process, however it ends.
 _pool = ThreadPoolExecutor(1, "ray")
-_begun: dict[str, "Future[None]"] = {}
+_begun: dict[str, "Future[Cluster]"] = {}
 
 
 def start_ahead(address: str) -> None:
-    """Begin in a thread what ``start_ray`` will wait for."""
-    _begun[address] = _pool.submit(_start, address)
+    """Begin in a thread what ``open_cluster`` will wait for."""
+    _begun[address] = _pool.submit(_open, address)
 
 
-def start_ray(address: str) -> None:
-    """Join the cluster at ``address``, or start one of our own with all cores.
+def open_cluster(address: str) -> "Cluster":
+    """Join the cluster at ``address``; without one, use what this process has, or start our own.
+
+    Ctrl-C interrupts the waiting at once; the next call waits for the same start.
 
     Raises:
-        UserError: there is no cluster at that address.
+        UserError: there is no such cluster, or it does not let us in.
     """
-    begun = _begun.pop(address, None)
-    if begun:
-        begun.result()
-    else:
-        _start(address)
-
-
-def reachable(address: str) -> bool:
-    """Return whether something listens at HOST:PORT; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host:
-        return True
+    if address not in _begun:
+        start_ahead(address)
+    begun = _begun[address]
     try:
-        with socket.create_connection((host, int(port)), timeout=5):
-            return True
-    except (OSError, ValueError):
-        return False
+        return begun.result()
+    finally:
+        if begun.done():
+            del _begun[address]
+            _restore_handler()
 
 
-def _start(address: str) -> None:
-    if not reachable(address):
-        raise UserError(f"engine.address = '{address}': no Ray cluster answers there.")
+def leave(status: int) -> None:
+    """End this process with ``status`` if Ray is still starting, which nothing can interrupt.
+
+    Ray's processes end with it. What the process would do at its exit is not done: it has not
+    begun to work yet.
+    """
+    if all(begun.done() for begun in _begun.values()):
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    own = sys.modules.get("federated.engine.ray.own")
+    if own is not None:
+        own.remove_folders()
+    os._exit(status)
+
+
+def _open(address: str) -> "Cluster":
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Ray's 15 is meant for other people's machines: beside any other load the sites would starve.
     os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
-    # Workers import what this process would: a client of the user's own may lie anywhere.
-    path = os.pathsep.join(filter(None, sys.path))
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        if address:
-            ray.init(address, runtime_env={"env_vars": {"PYTHONPATH": path}}, **quiet)
-            return
-        # Our own cluster inherits it. A runtime environment would throw away the two workers that
-        # Ray starts early and cost each new one a process more: 0.6 s.
-        with _environment("PYTHONPATH", path), _without_onlookers():
-            # "local": without an address Ray would join any cluster that is running.
-            ray.init("local", include_dashboard=False, **quiet)
-    except ConnectionError as error:
-        raise UserError(f"engine.address = '{address}': no Ray cluster answers there.") from error
+    if ray.is_initialized():
+        from federated.engine.ray.join import borrow
+
+        return borrow(address)
+    if address:
+        from federated.engine.ray.join import join
+
+        return join(address)
+    from federated.engine.ray.own import start
+
+    return start()
 
 
-@contextmanager
-def _without_onlookers() -> Iterator[None]:
-    """Start no process that only watches: they take 1.2 s of processor time and 0.4 s to start.
+def _restore_handler() -> None:
+    """Let SIGTERM do again what Python was told it should: Ray's native code takes it over."""
+    import signal
+    import threading
 
-    These are the autoscaler of a cluster that cannot grow, a log monitor whose lines no one wants,
-    and what is left of the dashboard. Ray has switches for none of them, so its private methods are
-    stilled; should a version have others, they are left alone and start as always.
-    """
-    from ray._private.node import Node
-
-    stilled = {name: vars(Node)[name] for name in ONLOOKERS if name in vars(Node)}
-    for name in stilled:
-        setattr(Node, name, lambda node, **options: None)
-    try:
-        yield
-    finally:
-        for name, method in stilled.items():
-            setattr(Node, name, method)
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGTERM)
+        if handler is not None:
+            signal.signal(signal.SIGTERM, handler)

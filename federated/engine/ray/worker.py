@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from flwr.app import Error, Message
 
-from federated.engine.grid import Settings, context_of, enter_task, give_id
+from federated.engine.grid import RunConfig, context_of, enter_task, give_id
 from federated.exchange.exact import ExactSum
 from federated.exchange.replies import Tally
 from federated.exchange.wire import Order
@@ -43,7 +43,7 @@ class Worker:
         count: Number of sites of the grid.
     """
 
-    def __init__(self, client: str, threads: int, run_config: Settings, count: int) -> None:
+    def __init__(self, client: str, threads: int, run_config: RunConfig, count: int) -> None:
         module, _, name = client.partition(":")
         with without_collector():
             import torch
