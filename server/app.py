@@ -14,8 +14,8 @@ from federated.errors import UserError
 from federated.exchange.fingerprint import code_digest
 from federated.exchange.sharing import WEIGHTS, as_group
 from federated.exchange.wire import Order, pack_order, unpack_reports
-from federated.learning.network import check_network, network_of
-from federated.methods import configured_boundary, rules_of
+from federated.learning.network import network_of
+from federated.methods import check_method, configured_boundary, rules_of
 from federated.rollout.scenario import scenario_of
 from federated.runs.environment import environment
 from federated.runs.folder import choose_folder
@@ -42,6 +42,8 @@ def main(grid: Grid, context: Context) -> None:
     if not hasattr(grid, "listener"):
         # `flwr run` streams this line; results do not travel back by themselves.
         logging.getLogger("flwr").info("Results go to %s", folder.absolute())
+    for method, config in study.by_method.items():
+        check_method(config, method)
     nodes, images = register(grid, study, record)
     for method, seed in study.cells():
         run_cell(open_cell(grid, record, study.by_method[method], method, seed, nodes, images))
@@ -119,13 +121,8 @@ def open_cell(
     nodes: Mapping[str, int],
     images: Mapping[str, int],
 ) -> Cell:
-    """Return a cell with its initial shared weights.
-
-    Raises:
-        UserError: the network does not fit the method, such as having no embedding to contrast.
-    """
+    """Return a cell with its initial shared weights."""
     model = network_of(config, seed)
-    check_network(config, model, method)
     boundary = configured_boundary(config, model)
     state = as_group(model.state_dict(), WEIGHTS)
     for name, tensors in rules_of(config).groups(model, boundary).items():

@@ -12,8 +12,7 @@ from federated.config.study import Given, Study, parse, with_scenario
 from federated.data import site_names
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, Settings
 from federated.learning.compute import device_for
-from federated.learning.network import check_network, network_of
-from federated.methods import configured_boundary
+from federated.methods import check_method
 from federated.rollout.scenario import scenario_of
 
 SERVER_APP = "server.app:app"
@@ -37,9 +36,7 @@ def check(study: Study) -> None:
     if study.common.engine.kind == "inline":
         device_for(study.common.engine.gpus)
     for method, config in study.by_method.items():
-        model = network_of(config, seed=0)
-        check_network(config, model, method)
-        configured_boundary(config, model)
+        check_method(config, method)
 
 
 def check_scenario(study: Study) -> None:
