@@ -74,7 +74,7 @@ def private_names(model: nn.Module, rule: Rule, watched: Watched = UNWATCHED) ->
     """
     tensors = tensors_of(model)
     norms = norms_of(model, watched)
-    named = _inside(model, "private", [entry for entry in rule.private if entry not in KINDS])
+    named = _inside(model, "private", rule.private)
     shared = _inside(model, "shared", rule.shared)
     if both := sorted(tied_to(tensors, named) & shared):
         raise UserError(f"{both[0]} is in sharing.private and in sharing.shared; name it in one.")
@@ -119,12 +119,15 @@ def head_tensors(model: nn.Module, heads: Iterable[str]) -> Names:
 
 
 def _inside(model: nn.Module, setting: str, entries: Iterable[str]) -> Names:
-    """Return names of the tensors that ``entries`` name, each a tensor or a submodule."""
+    """Return names of the tensors that ``entries`` name, each a tensor or a submodule.
+
+    A submodule that is called like a kind, such as ``norm``, is meant, too.
+    """
     state = model.state_dict()
     known = [*state, *(path for path, _ in model.named_modules(remove_duplicate=False) if path)]
     names: set[str] = set()
     for entry in entries:
-        if entry not in known:
+        if entry not in known and (setting == "shared" or entry not in KINDS):
             kinds = f"neither one of {', '.join(KINDS)} nor" if setting == "private" else "not"
             raise UserError(
                 f"sharing.{setting} = {entry}: that is {kinds} a submodule or tensor of the "
