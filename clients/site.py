@@ -11,18 +11,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from clients.resident import resident
 from clients.vault import Vault, private_folder
 from federated.config.rollout import Calendar
-from federated.config.schema import Config, Data, Model
+from federated.config.schema import Config
 from federated.data import load_site, site_names
 from federated.data.growing import first_images, with_training_images
 from federated.data.replaced import replaced_scanner
 from federated.data.site import SiteData
-from federated.exchange.sharing import Boundary, group, private_part
+from federated.exchange.sharing import Boundary, constant_part, group, private_part
 from federated.learning.batches import Images
 from federated.learning.compute import Compute, device_for, uses_bf16
-from federated.learning.network import network_of
-from federated.methods import configured_boundary
 from federated.rollout.scenario import FEWEST_IMAGES, Hospital, scenario_of
 from federated.seeding import torch_generator
 
@@ -101,14 +100,6 @@ def _always_there(name: str) -> Hospital:
     return Hospital(name, Calendar(), 0.0, math.inf, (), (), math.inf)
 
 
-@lru_cache(maxsize=2)
-def _resident(model: Model, image_size: int, seed: int) -> tuple[nn.Module, dict[str, Tensor]]:
-    """Return this process's network of a kind, and a copy of its first state."""
-    network = network_of(Config(model=model, data=Data(image_size=image_size)), seed)
-    initial = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    return network.to(memory_format=torch.channels_last), initial  # type: ignore[call-overload]
-
-
 def open_vault(root: Path, site: str, method: str, seed: int) -> Vault:
     """Return where a site keeps what is private under one method and seed."""
     folder = private_folder(root, site, method, f"seed-{seed}")
@@ -126,21 +117,24 @@ def open_site(config: Config, name: str, *, seed: int, vault: Vault) -> Site:
     if torch.get_num_threads() != config.engine.threads:
         torch.set_num_threads(config.engine.threads)
     device = device_for(config.engine.gpus)
-    model, initial = _resident(config.model, config.data.image_size, seed)
-    model.to(device)
+    kept = resident(config, seed)
     return Site(
         name=name,
         config=config,
         seed=seed,
         data=cached_site(config, name),
-        model=model,
-        initial=initial,
-        boundary=configured_boundary(config, model),
+        model=kept.network.to(device),
+        initial=kept.initial,
+        boundary=kept.boundary,
         vault=vault,
         compute=Compute(device, uses_bf16(config.train.precision, device)),
     )
 
 
 def private_state(site: Site, vaulted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the site's private tensors: from its vault, or the initial ones at first."""
-    return group(vaulted, "private") or private_part(site.initial, site.boundary)
+    """Return all that a site joins to what is sent.
+
+    Its constants, and its private tensors: from its vault, or the initial ones at first.
+    """
+    private = group(vaulted, "private") or private_part(site.initial, site.boundary)
+    return {**constant_part(site.initial, site.boundary), **private}

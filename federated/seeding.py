@@ -1,6 +1,7 @@
 """Randomness is explicit: every generator is a function of (run seed, site, round, purpose)."""
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,9 +29,22 @@ def numpy_generator(run_seed: int, site: str, round: int, purpose: str) -> np.ra
 
 
 @contextmanager
+def global_python_seed(seed: int) -> Iterator[None]:
+    """Seed the global generators of Python and NumPy, then restore them."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # others use it
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+@contextmanager
 def global_torch_seed(seed: int) -> Iterator[None]:
-    """Seed torch's global generator for layers that know no other (dropout), then restore it."""
+    """Seed the global generators for layers that know no other (dropout), then restore them."""
     devices = list(range(torch.cuda.device_count()))
-    with torch.random.fork_rng(devices=devices):
+    with global_python_seed(seed), torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield

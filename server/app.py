@@ -12,8 +12,8 @@ from federated.data import site_names
 from federated.exchange.fingerprint import code_digest
 from federated.exchange.sharing import WEIGHTS, as_group
 from federated.exchange.wire import ALL_SITES, Order
-from federated.learning.network import check_network, network_of
-from federated.methods import configured_boundary, rules_of
+from federated.learning.network import network_of
+from federated.methods import check_method, configured_boundary, rules_of
 from federated.rollout.scenario import scenario_of
 from federated.runs.environment import environment
 from federated.runs.folder import choose_folder
@@ -37,6 +37,8 @@ def main(grid: Grid, context: Context) -> None:
     if not hasattr(grid, "listener"):
         # `flwr run` streams this line; results do not travel back by themselves.
         logging.getLogger("flwr").info("Results go to %s", folder.absolute())
+    for method, config in study.by_method.items():
+        check_method(config, method)
     order = Order(*cells[0], 0, "", str(folder.absolute()), code_digest())
     timeout = common.engine.timeout
     hosts = register(grid, record, site_names(common), order=order, timeout=timeout)
@@ -55,13 +57,8 @@ def open_cell(
     method: str,
     seed: int,
 ) -> Cell:
-    """Return a cell with what its sites are sent in round 1.
-
-    Raises:
-        UserError: the network does not fit the method, such as having no embedding to contrast.
-    """
+    """Return a cell with what its sites are sent in round 1."""
     model = network_of(config, seed)
-    check_network(config, model, method)
     boundary, rules = configured_boundary(config, model), rules_of(config)
     state = as_group(model.state_dict(), WEIGHTS)
     for name, tensors in rules.groups(model, boundary).items():

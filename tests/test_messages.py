@@ -95,6 +95,41 @@ def test_no_private_number_is_in_any_message(tiny, tapped: Tap) -> None:
     assert weight.tobytes() in wire
 
 
+PECULIAR = {
+    "Tied": "",
+    "parametrized": "",
+    "functional": "",
+    "scaled_after": "",
+    "hand_written": "norm.gamma,norm.beta",
+    "observed": "",
+}
+
+
+@pytest.mark.parametrize("network", PECULIAR)
+def test_no_number_of_a_peculiar_norm_is_in_any_message(tiny, tapped: Tap, network: str) -> None:
+    """Whatever its type or names, no statistic and no scale of a norm leaves any of the sites."""
+    given = tiny(methods="fedbn", model__name=f"peculiar:{network}")
+    run({**given, "sharing.private": PECULIAR[network]} if PECULIAR[network] else given)
+    assert len([m for m in tapped.up if "weights" in m.content.array_records]) == 2 * 3
+    wire = b"".join(everything_in(m) for m in (*tapped.up, *tapped.down))
+    # What is a norm's is known here by construction: all that is not a convolution or the head.
+    layers = ("conv.", "second.", "head.")
+    for site in ("phantom-1", "phantom-2", "phantom-3"):
+        folder = Path(given["folder"]) / "sites" / site / "fedbn" / "seed-0"
+        state = load_file(folder / "final.safetensors")
+        norm = [t for n, t in state.items() if not n.startswith(layers) and t.size > 1]
+        norm += [
+            t
+            for path in folder.glob("round-*.safetensors")
+            for n, t in load_file(path).items()
+            if n.startswith("private/") and t.size > 1
+        ]
+        changed = [tensor for tensor in norm if len(np.unique(tensor)) > 1]
+        assert len(changed) > 5
+        for tensor in changed:
+            assert tensor.tobytes() not in wire, site
+
+
 def test_no_image_name_is_in_any_message(tiny, tapped: Tap) -> None:
     given = tiny(methods="consilium")
     run(given)

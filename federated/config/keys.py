@@ -107,8 +107,10 @@ def checked(key: Key, value: Any) -> Any:
             raise UserError(f"{key.name} = {number} is below its least value {key.low:g}.")
         if key.high is not None and number > key.high:
             raise UserError(f"{key.name} = {number} is above its greatest value {key.high:g}.")
-    if isinstance(result, tuple) and (not result or len(set(result)) < len(result)):
-        raise UserError(f"{key.name} = {value!r}: at least one entry, none of them twice.")
+    if isinstance(result, tuple) and len(set(result)) < len(result):
+        raise UserError(f"{key.name} = {value!r}: none of them twice.")
+    if isinstance(result, tuple) and key.default and not result:
+        raise UserError(f"{key.name} = {value!r}: at least one entry.")
     return result
 
 

@@ -68,6 +68,12 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             train__momentum=0.0,
             train__lr=0.05,
         ),
+        "fedper": _method(
+            "FedAvg with the heads private, batch norm shared",
+            "Arivazhagan et al. 2019, arXiv 1912.00818",
+            sharing__policy="all",
+            sharing__private="heads",
+        ),
         "moon": _method(
             "FedAvg with a contrast between the server's, the previous and the local model",
             "Li et al., CVPR 2021, arXiv 2103.16257",

@@ -98,9 +98,7 @@ class Model:
     )
     width: float = setting(0.125, "multiplier of all channel counts", low=0.03, high=4)
     norm: str = setting("batch", "normalisation layers", choices=("batch", "group", "none"))
-    heads: str = setting(
-        "", "submodules that are heads (policy backbone), comma-separated; empty: the network's own"
-    )
+    heads: str = setting("", "submodules that are heads, comma-separated; empty: the network's own")
 
 
 @dataclass(frozen=True)
@@ -165,6 +163,14 @@ class Sharing:
         "conv: all but batch norm; silobn: all but its statistics; backbone: conv without heads; "
         "all; nothing",
         choices=("conv", "silobn", "backbone", "all", "nothing"),
+    )
+    private: tuple[str, ...] = setting(
+        (),
+        "what is private beyond the policy: norm-affine, norm-statistics, norm, heads, all, or "
+        "submodules and tensors of the network",
+    )
+    shared: tuple[str, ...] = setting(
+        (), "submodules and tensors that are shared although the policy keeps their kind private"
     )
 
 

@@ -11,8 +11,7 @@ from federated.config.study import Given, Study, run_config_of, study_from
 from federated.data import site_names
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, RunConfig
 from federated.learning.compute import device_for
-from federated.learning.network import check_network, network_of
-from federated.methods import configured_boundary
+from federated.methods import check_method
 from federated.rollout.scenario import scenario_of
 
 SERVER_APP = "server.app:app"
@@ -36,9 +35,7 @@ def check(study: Study) -> None:
     if study.common.engine.kind == "inline":
         device_for(study.common.engine.gpus)
     for method, config in study.by_method.items():
-        model = network_of(config, seed=0)
-        check_network(config, model, method)
-        configured_boundary(config, model)
+        check_method(config, method)
 
 
 def check_scenario(study: Study) -> None:

@@ -1,17 +1,19 @@
 """The boundary of a hospital: which tensors are shared, which private, and a type for the first.
 
-A tensor is judged by the *type of the module that owns it*, never by its name: names such as
-``downsample.1`` or ``denseblock3.norm2`` hide a batch norm, and ``bn10`` starts with ``bn1``.
+What is private is decided in ``federated.exchange.privacy``; here it is split off and joined.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
-from federated.errors import UserError
+from federated.exchange.admissible import refuse_what_cannot_be_sent, refuse_what_cannot_be_stored
+from federated.exchange.norms import UNWATCHED, Watched, tensors_of
+from federated.exchange.privacy import Rule, private_names
 
 State = Mapping[str, Tensor]
 """A ``state_dict``: name to tensor."""
@@ -51,17 +53,27 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class Constant:
+    """Name of a tensor that does not change, and the digest of its value."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class Boundary:
     """The split of one network: what may leave, and the names of what never does.
 
     Attributes:
         shared: What may leave, by ``GROUP/NAME``: the network's shared tensors in its order, then
             the groups that the method brings.
-        private: Names of the network's tensors that never leave.
+        private: Names of the network's tensors that never leave and live in the site's vault.
+        constant: Buffers that training leaves as they are; every site has them from the start.
     """
 
     shared: tuple[TensorSpec, ...]
     private: tuple[str, ...]
+    constant: tuple["Constant", ...] = ()
 
     @property
     def shared_names(self) -> tuple[str, ...]:
@@ -71,7 +83,7 @@ class Boundary:
     def with_group(self, name: str, tensors: State) -> "Boundary":
         """Return the boundary that admits one more group, of tensors like these."""
         specs = [TensorSpec.of(key, tensor) for key, tensor in as_group(tensors, name).items()]
-        return Boundary((*self.shared, *specs), self.private)
+        return replace(self, shared=(*self.shared, *specs))
 
 
 @dataclass(frozen=True)
@@ -81,83 +93,65 @@ class Release:
     tensors: dict[str, Tensor]
 
 
-def holds_statistics(module: nn.Module) -> bool:
-    """Return whether a module normalises with statistics of the data it has seen.
-
-    True of every torch batch norm (1d, 2d, 3d, sync, lazy) and instance norm, and of any other
-    module that owns buffers ``running_mean`` and ``running_var`` (frozen and in-place variants).
-    Group and layer norm keep no statistics and are shared like convolutions.
-    """
-    buffers = dict(module.named_buffers(recurse=False))
-    return isinstance(module, _NormBase) or {"running_mean", "running_var"} <= buffers.keys()
-
-
-def norm_tensors(model: nn.Module, *, affine: bool) -> set[str]:
-    """Return names of all batch-norm tensors in ``model.state_dict()``.
+def boundary_of(
+    model: nn.Module,
+    policy: str,
+    heads: Sequence[str] = (),
+    *,
+    private: Sequence[str] = (),
+    shared: Sequence[str] = (),
+    watched: Watched | None = None,
+) -> Boundary:
+    """Return which tensors of ``model`` are shared.
 
     Args:
-        model: Any network.
-        affine: Count the affine part in as well, not the statistics alone.
-    """
-    names = set()
-    for path, module in model.named_modules(remove_duplicate=False):
-        if holds_statistics(module):
-            own = [name for name, _ in module.named_buffers(recurse=False)]
-            own += [name for name, _ in module.named_parameters(recurse=False)] if affine else []
-            names |= {f"{path}.{name}" if path else name for name in own}
-    return names & model.state_dict().keys()
-
-
-def head_tensors(model: nn.Module, heads: Iterable[str]) -> set[str]:
-    """Return names of all tensors inside the submodules called ``heads``.
-
-    Raises:
-        UserError: the network names no heads, or has no such submodule.
-    """
-    heads = tuple(heads)
-    modules = dict(model.named_modules(remove_duplicate=False))
-    if not heads:
-        raise UserError(
-            "sharing.policy = backbone keeps the heads private, and this network does not say "
-            "which they are: set model.heads = NAME,NAME."
-        )
-    for head in heads:
-        if head not in modules:
-            raise UserError(f"model.heads: the network has no submodule '{head}'.")
-    return {n for n in model.state_dict() if any(n.startswith(f"{head}.") for head in heads)}
-
-
-def boundary_of(model: nn.Module, policy: str, heads: Iterable[str] = ()) -> Boundary:
-    """Return which tensors of ``model`` are shared under ``policy``.
-
-    Args:
-        model: Any network.
+        model: Any network, with the values that it begins with.
         policy: ``conv`` (batch norm private: FedBN, arXiv 2102.07623), ``silobn`` (statistics
             private, arXiv 2008.07424), ``backbone`` (as conv, heads private too), ``all``
             (FedAvg) or ``nothing`` (local training).
-        heads: Submodules that are heads; only ``backbone`` reads it.
+        heads: Submodules that are heads.
+        private: More that is private: kinds, and names of submodules or tensors.
+        shared: Names of submodules or tensors that are shared although a kind is private.
+        watched: What a training pass showed of the network; without, none of its buffers counts
+            as constant.
+
+    Raises:
+        UserError: a name is not in the network, or a tensor cannot be judged or sent.
     """
+    rule = Rule(policy, private, shared, heads)
     state = model.state_dict()
-    if policy == "conv":
-        private = norm_tensors(model, affine=True)
-    elif policy == "silobn":
-        private = norm_tensors(model, affine=False)
-    elif policy == "backbone":
-        private = norm_tensors(model, affine=True) | head_tensors(model, heads)
-    elif policy == "all":
-        private = set()
-    elif policy == "nothing":
-        private = set(state)
-    else:
-        raise UserError(f"sharing.policy = '{policy}' is unknown.")
+    refuse_what_cannot_be_stored(state)
+    kept = private_names(model, rule, watched or UNWATCHED)
+    constant = {name for name in _constants(model, watched) if name not in kept}
+    sent = {n: t for n, t in state.items() if n not in kept and n not in constant}
+    refuse_what_cannot_be_sent(sent, watched)
     return Boundary(
-        shared=tuple(
-            TensorSpec.of(f"{WEIGHTS}/{name}", tensor)
-            for name, tensor in state.items()
-            if name not in private
-        ),
-        private=tuple(name for name in state if name in private),
+        shared=tuple(TensorSpec.of(f"{WEIGHTS}/{name}", tensor) for name, tensor in sent.items()),
+        private=tuple(name for name in state if name in kept),
+        constant=tuple(Constant(n, digest_of(t)) for n, t in state.items() if n in constant),
     )
+
+
+def _constants(model: nn.Module, watched: Watched | None) -> set[str]:
+    """Return the tensors that training leaves as they are: they need not be averaged.
+
+    Buffers that a training pass did not change, and parameters without gradient such as a mask of
+    minus infinity, which no mean could be taken of. Frozen weights are shared as all weights are.
+    """
+    if watched is None:
+        return set()
+    is_constant = {
+        name: (not isinstance(tensor, nn.Parameter)) or name in watched.not_finite
+        for name, tensor in tensors_of(model).items()
+        if not tensor.requires_grad and name not in watched.changed | watched.statistics
+    }
+    return {name for name, is_so in is_constant.items() if is_so}
+
+
+def digest_of(tensor: Tensor) -> str:
+    """Return a digest of a tensor's shape, dtype and bits."""
+    bits = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return hashlib.sha256(f"{tensor.dtype}{tuple(tensor.shape)}".encode() + bits).hexdigest()
 
 
 def release(state: State, boundary: Boundary, extra: State | None = None) -> Release:
@@ -182,8 +176,18 @@ def release(state: State, boundary: Boundary, extra: State | None = None) -> Rel
 
 
 def private_part(state: State, boundary: Boundary) -> dict[str, Tensor]:
-    """Return copies of the tensors of ``state`` that stay at the site."""
-    return {n: state[n].detach().cpu().contiguous().clone() for n in boundary.private}
+    """Return copies of the tensors of ``state`` that the site keeps in its vault.
+
+    A constant that has changed after all, which no probe foresaw, is kept like a private tensor.
+    """
+    moved = [c.name for c in boundary.constant if digest_of(state[c.name]) != c.digest]
+    names = (*boundary.private, *moved)
+    return {n: state[n].detach().cpu().contiguous().clone() for n in names}
+
+
+def constant_part(state: State, boundary: Boundary) -> dict[str, Tensor]:
+    """Return the tensors of ``state`` that are neither sent nor kept, since they never change."""
+    return {constant.name: state[constant.name] for constant in boundary.constant}
 
 
 def join(shared: State, private: State) -> dict[str, Tensor]:

@@ -1,12 +1,14 @@
 """What is done to a network without training it: predict, embed, recalibrate its statistics."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from federated.exchange.sharing import holds_statistics
+from federated.exchange.norms import holds_statistics
 from federated.learning.batches import Images, evaluation_slices, load_batch
 from federated.learning.compute import Compute, autocast
 
@@ -26,10 +28,10 @@ def evaluation_batch_size(size: int, device: torch.device) -> int:
 def outputs(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return float32 logits (B, K) and the unnormalised embedding (B, d), None if there is none."""
     result = model(x)
-    if isinstance(result, tuple):
-        logits, embedding = result
-        return logits.float(), embedding.float()
-    return result.float(), None
+    if isinstance(result, Tensor):
+        return result.float(), None
+    logits, embedding = result
+    return logits.float(), embedding.float()
 
 
 @torch.no_grad()
@@ -90,17 +92,42 @@ def recalibrate(
         generator: Chooses the images, their crops and flips.
         compute: Device and precision.
     """
-    norms = [m for m in model.modules() if holds_statistics(m) and hasattr(m, "momentum")]
-    momenta = [norm.momentum for norm in norms]
     order = torch.randperm(len(images), generator=generator)[: limit or len(images)]
+    # Batches of nearly equal size, because each counts the same in the mean.
+    batches = order.tensor_split(max(1, len(order) // batch_size))
+    show = generator if augment else None
+    shown = (load_batch(images, ids, compute.device, show)[0] for ids in batches)
+    average_statistics(model, shown, compute)
+
+
+def statistical_norms(model: nn.Module) -> list[nn.Module]:
+    """Return the norms whose running statistics training renews; frozen ones are not among them."""
+    model.train()
+    return [m for m in model.modules() if holds_statistics(m) and m.training and _has_momentum(m)]
+
+
+def _has_momentum(norm: nn.Module) -> bool:
+    # A scripted module's is a constant; what it keeps is refused before (``suitability``).
+    return hasattr(norm, "momentum") and not isinstance(norm, torch.jit.ScriptModule)
+
+
+@torch.no_grad()
+def average_statistics(model: nn.Module, batches: Iterable[Tensor], compute: Compute) -> None:
+    """Replace running statistics by the plain mean of the batches' own, in place.
+
+    A running mean whose momentum is 1/k at batch k is the mean of k batches, whatever it was
+    before. Not torch's ``momentum = None``: instance norms and norms of others do not know it.
+    """
+    norms = statistical_norms(model)
+    momenta = [norm.momentum for norm in norms]
     model.eval()
     for norm in norms:
         norm.train()
-        norm.reset_running_stats()  # type: ignore[operator]
-        norm.momentum = None  # type: ignore[assignment]  # torch: cumulative mean
-    # Batches of nearly equal size, because torch's cumulative mean weighs them equally.
-    for ids in order.tensor_split(max(1, len(order) // batch_size)):
-        x, _ = load_batch(images, ids, compute.device, generator if augment else None)
+        if hasattr(norm, "reset_running_stats"):
+            norm.reset_running_stats()  # type: ignore[operator]
+    for k, x in enumerate(batches, 1):
+        for norm in norms:
+            norm.momentum = 1.0 / k  # type: ignore[assignment]
         with autocast(compute.device, bf16=compute.bf16):
             model(x)
     for norm, momentum in zip(norms, momenta, strict=True):

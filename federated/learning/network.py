@@ -1,49 +1,62 @@
-"""The configured network and its boundary, the same on both sides."""
+"""The configured network and what of it is shared, the same on both sides."""
+
+from functools import lru_cache
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
-from federated.config.schema import Config
-from federated.errors import UserError
+from federated.config.schema import Config, Data, Model
+from federated.exchange.norms import Watched
 from federated.exchange.sharing import Boundary, boundary_of
-from federated.learning.evaluation import outputs
 from federated.learning.models import build_model
-from federated.seeding import seed_for
+from federated.learning.watching import watch
+from federated.seeding import global_python_seed, seed_for
 
 
 def network_of(config: Config, seed: int) -> nn.Module:
     """Return the configured network with its first weights, the same at every site for a seed."""
-    return build_model(
-        config.model.name,
-        width=config.model.width,
-        image_size=config.data.image_size,
-        norm=config.model.norm,
-        generator_seed=seed_for(seed, "everyone", 0, "weights"),
-    )
-
-
-def check_network(config: Config, model: nn.Module, method: str) -> None:
-    """Check that ``model`` fits its method.
-
-    Raises:
-        UserError: logits are not (batch, 2), or there is no embedding to contrast.
-    """
-    size = config.data.image_size
-    with torch.no_grad():
-        logits, embedding = outputs(model.eval(), torch.zeros(2, 3, size, size))
-    if logits.shape != (2, 2):
-        raise UserError(
-            f"{config.model.name} returns logits of shape {tuple(logits.shape)} for two images; "
-            "(2, 2) is needed: one logit per class."
+    weights_seed = seed_for(seed, "everyone", 0, "weights")
+    with global_python_seed(weights_seed):
+        model = build_model(
+            config.model.name,
+            width=config.model.width,
+            image_size=config.data.image_size,
+            norm=config.model.norm,
+            generator_seed=weights_seed,
         )
-    if config.contrast.objective != "none" and embedding is None:
-        raise UserError(
-            f"{method}: contrast.objective = {config.contrast.objective} needs an embedding; let "
-            f"{config.model.name} return (logits, embedding)."
-        )
+        if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+            _give_shapes(model, config.data.image_size, weights_seed)
+    return model
+
+
+def _give_shapes(model: nn.Module, image_size: int, seed: int) -> None:
+    """Let lazy layers take the shapes, and draw the weights, that their first input decides."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model.eval()(torch.zeros(2, 3, image_size, image_size))
+    model.train()
+
+
+@lru_cache(maxsize=8)
+def watched(model: Model, image_size: int) -> Watched:
+    """Return what a training pass shows of a network, once a process."""
+    config = Config(model=model, data=Data(image_size=image_size))
+    return watch(lambda: network_of(config, seed=0), image_size)
 
 
 def network_boundary(config: Config, model: nn.Module) -> Boundary:
-    """Return what of ``model`` is shared; heads are as configured, else as the model declares."""
+    """Return what of ``model`` is shared; heads are as configured, else as the model declares.
+
+    Raises:
+        UserError: a name is not in the network, or a tensor cannot be judged or sent.
+    """
     named = tuple(name.strip() for name in config.model.heads.split(",") if name.strip())
-    return boundary_of(model, config.sharing.policy, named or tuple(getattr(model, "heads", ())))
+    return boundary_of(
+        model,
+        config.sharing.policy,
+        named or tuple(getattr(model, "heads", ())),
+        private=config.sharing.private,
+        shared=config.sharing.shared,
+        watched=watched(config.model, config.data.image_size),
+    )

@@ -8,10 +8,11 @@ from torch import nn
 from federated.config.schema import Config
 from federated.errors import UserError
 from federated.exchange.sharing import Boundary
-from federated.learning.network import network_boundary
+from federated.learning.network import network_boundary, network_of
+from federated.learning.suitability import check_network
 from federated.methods.seam import Rules
 
-__all__ = ["configured_boundary", "rules_of"]
+__all__ = ["check_method", "configured_boundary", "rules_of"]
 
 
 def rules_of(config: Config) -> Rules:
@@ -41,3 +42,13 @@ def configured_boundary(config: Config, model: nn.Module) -> Boundary:
     for name, tensors in rules_of(config).groups(model, boundary).items():
         boundary = boundary.with_group(name, tensors)
     return boundary
+
+
+def check_method(config: Config, method: str) -> None:
+    """Find what every site would stumble over in the network of a method, before any starts.
+
+    Raises:
+        UserError: the network does not fit the method, or cannot be judged.
+    """
+    check_network(config, method)
+    configured_boundary(config, network_of(config, seed=0))
