@@ -8,9 +8,11 @@ from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
 from federated.config.schema import Config
-from federated.config.study import Study, parse, parse_run_config, to_toml
+from federated.config.study import Study, parse
+from federated.config.writing import parse_run_config, to_toml
 from federated.data import site_names
 from federated.errors import UserError
+from federated.exchange.actions import Action
 from federated.exchange.fingerprint import code_digest
 from federated.exchange.sharing import WEIGHTS, as_group
 from federated.exchange.wire import Order, pack_order, unpack_reports
@@ -33,12 +35,9 @@ POLL_SECONDS = 0.2
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the whole study on any grid; results go to the run folder."""
-    given = parse_run_config(context.run_config)
-    study = parse(given)
+    study = parse(parse_run_config(context.run_config))
     folder = choose_folder(study.common, new=False)
-    record = Record.open(
-        folder, to_toml(given, study), environment(), getattr(grid, "listener", None)
-    )
+    record = Record.open(folder, to_toml(study), environment(), getattr(grid, "listener", None))
     if not hasattr(grid, "listener"):
         # `flwr run` streams this line; results do not travel back by themselves.
         logging.getLogger("flwr").info("Results go to %s", folder.absolute())
@@ -90,7 +89,7 @@ def ask_who(
     folder = str(record.folder.absolute())
     order = Order(method, seed, 0, "", ",".join(expected), folder, code_digest())
     messages = [
-        Message(pack_order(order, {}), node, "query.register", group_id=str(node)) for node in nodes
+        Message(pack_order(order, {}), node, Action.REGISTER, group_id=str(node)) for node in nodes
     ]
     replies = by_group(grid, messages, study.common.engine.timeout)
     found: dict[str, tuple[int, int]] = {}

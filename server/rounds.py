@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import isfinite
 from typing import Any
 
+from federated.exchange.actions import Action
 from federated.exchange.wire import pack_groups
 from federated.rollout.policy import Flight, Settled, settle
 from federated.rollout.scenario import HOURS_PER_WEEK
@@ -148,9 +149,9 @@ def train(
     sent = pack_groups(state.shared)
     summed = bool(cell.boundary.shared) and not keeps_updates(cell)
     full = orders(cell, standing, plan.full, round, plan.start)
-    trained = ask(cell, "train", full, sent, summed=summed)
+    trained = ask(cell, Action.TRAIN, full, sent, summed=summed)
     frozen = orders(cell, standing, plan.frozen, round, plan.start)
-    tuned = ask(cell, "train.frozen", frozen, sent)
+    tuned = ask(cell, Action.TRAIN_FROZEN, frozen, sent)
     ways = trips(cell, standing, {**trained.by_site, **tuned.by_site}, plan.start)
     if is_timed(cell.config):
         cell.record.add_spans(cell.method, cell.seed, round, spans(ways))
@@ -216,7 +217,7 @@ def evaluate(
     alone = not cell.boundary.shared
     sites = [s for s in plan.present if alone or standing.arrival.get(s, 0.0) <= standing.hours]
     asked = orders(cell, standing, sites, round, standing.hours)
-    evaluated = ask(cell, "evaluate", asked, pack_groups(state.shared))
+    evaluated = ask(cell, Action.EVALUATE, asked, pack_groups(state.shared))
     ways = trips(cell, standing, evaluated.by_site, standing.hours)
     if is_timed(cell.config):
         told = [Span(site, "evaluate", way.start, way.arrival) for site, way in ways.items()]
@@ -227,7 +228,7 @@ def evaluate(
 def last_steps(cell: Cell, standing: Standing, sites: Sequence[str], round: int) -> None:
     """Let sites do their last steps, and record what they report."""
     asked = orders(cell, standing, sites, round, standing.hours)
-    answers = ask(cell, "train.finish", asked, {})
+    answers = ask(cell, Action.FINISH, asked, {})
     cell.record.add(cell.method, cell.seed, round, answers.reports)
 
 

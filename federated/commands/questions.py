@@ -43,11 +43,12 @@ def verb(commands: Any, name: str, call: Any, meaning: str) -> argparse.Argument
 
 def asked(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
     """Return the checked configuration and the folder of the runs; the cache is filled."""
-    from federated.config.study import parse, parse_overrides, read_toml, with_scenario
+    from federated.config.given import parse_overrides, read_config, with_scenario
+    from federated.config.study import parse
     from federated.questions.trials import ready
 
     given = with_scenario(
-        {**read_toml(arguments.config), **parse_overrides(arguments.settings), "folder": ""}
+        {**read_config(arguments.config), **parse_overrides(arguments.settings), "folder": ""}
     )
     name = parse(given).common.name
     ready(given)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from federated.config.schema import Config
+from federated.config.common import Common
 from federated.data import entry
 from federated.data.formats import images
 from federated.data.hospitals import hospitals, plan_of
@@ -56,7 +56,7 @@ class SiteSummary:
     folder: Path
 
 
-def site_names(config: Config) -> tuple[str, ...]:
+def site_names(config: Common) -> tuple[str, ...]:
     """Return the names of the config's hospitals, sorted.
 
     Raises:
@@ -65,7 +65,7 @@ def site_names(config: Config) -> tuple[str, ...]:
     return tuple(_known(config))
 
 
-def _known(config: Config) -> Mapping[str, Hospital]:
+def _known(config: Common) -> Mapping[str, Hospital]:
     """Return the hospitals; those that no file decides on are listed once for all messages."""
     data = config.data
     of_files = data.covid_ct or data.sars_cov_2 or data.manifest or data.folder
@@ -75,7 +75,7 @@ def _known(config: Config) -> Mapping[str, Hospital]:
 _synthetic = lru_cache(maxsize=4)(hospitals)
 
 
-def load_site(config: Config, site: str) -> SiteData:
+def load_site(config: Common, site: str) -> SiteData:
     """Return one hospital from the cache, which is filled first where it has to be.
 
     Raises:
@@ -91,7 +91,7 @@ def load_site(config: Config, site: str) -> SiteData:
     return entry.load_training(folder, site)[0]
 
 
-def prepare(config: Config, report: Report | None = None) -> tuple[SiteSummary, ...]:
+def prepare(config: Common, report: Report | None = None) -> tuple[SiteSummary, ...]:
     """Fill the cache for every hospital, on all cores, and return what each holds.
 
     Args:

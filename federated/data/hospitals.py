@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from federated.config.schema import Config
+from federated.config.common import Common
 from federated.data import cache, importing, sources
 from federated.data.dealing import partition
 from federated.data.plans import Hospital, Plan, derived
@@ -13,7 +13,7 @@ from federated.errors import UserError
 PHANTOM = "phantom-"
 
 
-def hospitals(config: Config) -> Mapping[str, Hospital]:
+def hospitals(config: Common) -> Mapping[str, Hospital]:
     """Return the config's hospitals by name, sorted; opens no image.
 
     Raises:
@@ -44,7 +44,7 @@ def hospitals(config: Config) -> Mapping[str, Hospital]:
     return by_name
 
 
-def _listing(config: Config, dataset: str) -> Listing:
+def _listing(config: Common, dataset: str) -> Listing:
     by = config.partition
     return sources.find(
         config.data,
@@ -54,7 +54,7 @@ def _listing(config: Config, dataset: str) -> Listing:
     )
 
 
-def plan_of(config: Config, hospital: Hospital) -> Plan:
+def plan_of(config: Common, hospital: Hospital) -> Plan:
     """Return the plan for a hospital's entry; opens no image."""
     if not hospital.dataset:
         return Plan(
@@ -69,7 +69,7 @@ def plan_of(config: Config, hospital: Hospital) -> Plan:
     return derived(config, hospital, base)
 
 
-def _dataset_plan(config: Config, dataset: str) -> Plan:
+def _dataset_plan(config: Common, dataset: str) -> Plan:
     data, listing = config.data, _listing(config, dataset)
     return Plan(
         cache.cache_folder(data.cache),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from federated.config.schema import Config, Partition
+from federated.config.common import Common, Partition
 from federated.data import cache, entry
 from federated.data.dealing import partition as partitioning
 from federated.data.dealing import splits
@@ -75,7 +75,7 @@ class Plan:
         return folder
 
 
-def derived(config: Config, hospital: Hospital, base: Plan) -> Plan:
+def derived(config: Common, hospital: Hospital, base: Plan) -> Plan:
     """Return the plan for a hospital that is part of a data set, or seen through a scanner."""
     from federated.phantom.scanner import profile_for  # SciPy: slow to import
 
@@ -129,7 +129,7 @@ def _dealt(whole: Path, partition: Partition, seed: int, drawn: bool) -> tuple[s
     return tuple(partitioning.assign(entry.read(whole).rows, partition, seed=seed, drawn=drawn))
 
 
-def _seen_through(pixels: Grey, names: list[str], config: Config, hospital: Hospital) -> Grey:
+def _seen_through(pixels: Grey, names: list[str], config: Common, hospital: Hospital) -> Grey:
     """Return images as the hospital's scanner shows them."""
     from federated.phantom.scanner import apply_profile, profile_for
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from flwr.app import Context, RecordDict
 
-from federated.config.keys import plain
-from federated.config.study import Given, Study, parse, with_scenario
+from federated.config.given import Given
+from federated.config.study import Study, parse
+from federated.config.writing import run_config_of
 from federated.data import site_names
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, Settings
 from federated.learning.compute import device_for
@@ -91,8 +92,8 @@ def run(given: Given, listener: Listener | None = None) -> None:
     Raises:
         UserError: a setting is wrong, or too few sites answered.
     """
-    run_config = {key: plain(value) for key, value in with_scenario(given).items()}
     study = parse(given)
+    run_config = run_config_of(study)  # all read what was decided here, not what was written
     check_scenario(study)
     with open_grid(study, run_config, listener) as grid:
         context = Context(RUN_ID, SERVER_NODE, {}, RecordDict(), dict(run_config))

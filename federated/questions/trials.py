@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from federated.config.study import Given, parse, with_scenario
+from federated.config.given import Given, with_scenario
+from federated.config.study import parse, same_numbers
 from federated.data import prepare
 from federated.engine import check, run
 from federated.errors import UserError
@@ -53,17 +54,9 @@ def _ended(folder: Path, settings: Given) -> bool:
     events = load(folder).events
     if "run-ended" not in set(events["kind"]):
         return False
-    # The folder decides nothing; everything else must be as asked.
-    written, asked = load(folder).study, parse(settings)
-    if written.by_method != {k: _moved(v, written) for k, v in asked.by_method.items()}:
+    if not same_numbers(load(folder).study, parse(settings)):
         raise UserError(f"{folder} holds a run with other settings; name another folder with --to.")
     return True
-
-
-def _moved(config: Any, written: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(config, folder=written.common.folder, engine=written.common.engine)
 
 
 def final_auc(finished: Run, method: str, split: str = "test") -> pd.Series:

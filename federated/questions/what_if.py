@@ -16,7 +16,8 @@ import pandas as pd
 from federated.answers.effort import waiting
 from federated.answers.rollout_answers import time_to_target
 from federated.answers.rollout_tables import Columns, mean_week, text_table, unit_of
-from federated.config.study import Given, parse, parse_overrides, with_scenario
+from federated.config.given import Given, parse_overrides, with_scenario
+from federated.config.study import parse
 from federated.data import site_names
 from federated.errors import UserError
 from federated.plots.style import short

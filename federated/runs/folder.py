@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 from federated.errors import UserError
-from federated.config.schema import Config
+from federated.config.common import Common
 
 
-def choose_folder(config: Config, *, new: bool) -> Path:
+def choose_folder(config: Common, *, new: bool) -> Path:
     """Return the run's absolute folder, as configured or named after the run and the time.
 
     Raises:

@@ -15,7 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from federated.config.study import Study, parse, read_toml
+from federated.config.given import read_toml
+from federated.config.study import Study, parse
 from federated.errors import UserError
 from federated.lazy import pd
 from federated.runs.vaults import kept_model
