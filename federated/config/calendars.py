@@ -28,7 +28,8 @@ def split_calendars(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
         table, _, last = key.removeprefix("rollout.").rpartition(".")
         if table in ("hospital", "group"):
             raise UserError(
-                f"{shown(key)} = {shown(value)}: write [rollout.{table}.NAME] with settings in it."
+                f"{shown(key)} = {shown(value)}: write [rollout.{table}.{shown(last)[1:-1]}] with "
+                "settings in it."
             )
         tables.setdefault(table, {})[last] = value
     return rest, tables

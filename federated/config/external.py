@@ -38,9 +38,8 @@ def imported(reference: str, setting: str) -> Any:
     if not hasattr(module, name):
         public = [key for key in vars(module) if not key.startswith("_")]
         hint = did_you_mean(name, public)
-        raise UserError(
-            f"{setting} = {shown(reference)}: {module.__file__} has no {shown(name)}{hint}."
-        )
+        file = getattr(module, "__file__", None) or module_name
+        raise UserError(f"{setting} = {shown(reference)}: {file} has no {shown(name)}{hint}.")
     return getattr(module, name)
 
 

@@ -31,8 +31,11 @@ def cache_folder(setting: str) -> Path:
     """Return ``data.cache``, or consilium/ in the user's cache folder where it is empty."""
     if setting:
         return Path(setting).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "consilium"
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return (base if base.is_absolute() else Path.home() / ".cache") / "consilium"
+    except RuntimeError:  # neither HOME nor an entry in /etc/passwd, as in many a container
+        return Path(tempfile.gettempdir()) / f"consilium-{os.getuid()}"
 
 
 def key_of(*parts: Any) -> str:

@@ -11,11 +11,8 @@ from federated.config.given import Given
 from federated.config.study import Study, parse
 from federated.config.writing import run_config_of
 from federated.data import site_names
+from federated.engine.checking import check_scenario
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, Settings
-from federated.learning.compute import device_for
-from federated.learning.network import check_network, network_of
-from federated.methods import configured_boundary
-from federated.rollout.scenario import scenario_of
 
 SERVER_APP = "server.app:app"
 CLIENT_APP = "clients.app:app"
@@ -25,31 +22,6 @@ def load_app(reference: str) -> Any:
     """Return the object behind ``package.module:name``."""
     module, _, name = reference.partition(":")
     return getattr(import_module(module), name)
-
-
-def check(study: Study) -> None:
-    """Find mistakes that every site would run into, before any of them starts.
-
-    Raises:
-        UserError: a network does not fit its method, a GPU is wanted where there is none, or the
-            scenario does not fit the hospitals.
-    """
-    check_scenario(study)
-    if study.common.engine.kind == "inline":
-        device_for(study.common.engine.gpus)
-    for method, config in study.by_method.items():
-        model = network_of(config, seed=0)
-        check_network(config, model, method)
-        configured_boundary(config, model)
-
-
-def check_scenario(study: Study) -> None:
-    """Find what a scenario asks of hospitals that the run does not have.
-
-    Raises:
-        UserError: the scenario does not fit the hospitals.
-    """
-    scenario_of(study.common.rollout, study.common.calendars, site_names(study.common))
 
 
 @contextmanager

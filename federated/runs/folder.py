@@ -1,9 +1,10 @@
 """Where a run goes."""
 
+import os
 import time
 from pathlib import Path
 
-from federated.errors import UserError
+from federated.errors import UserError, shown_path
 from federated.config.common import Common
 
 
@@ -17,6 +18,11 @@ def choose_folder(config: Common, *, new: bool) -> Path:
         named = Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         return named.absolute()
     folder = Path(config.folder).expanduser().absolute()
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    if not nearest.is_dir():
+        raise UserError(f"{shown_path(nearest)} is a file; name a folder for the run.")
+    if new and not os.access(nearest, os.W_OK):
+        raise UserError(f"{shown_path(nearest)} cannot be written to; name another run folder.")
     if new and folder.exists() and any(folder.iterdir()):
         raise UserError(
             f"{folder} is not empty; name another folder, or go on with the run in it: "
