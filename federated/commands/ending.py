@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 BROKEN_PIPE = 128 + signal.SIGPIPE
@@ -41,29 +42,43 @@ def stopping() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class Unheard:
-    """A text stream that goes on in silence when nobody reads it any more."""
+class Output:
+    """The standard output, whose failures say that it is."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, or be silent from now on."""
+        """Write text and return how many letters that were."""
         try:
             return self._stream.write(text)
-        except OSError:
-            silence(self._stream)
+        except OSError as error:
+            self.fail(error)
             return len(text)
 
     def flush(self) -> None:
-        """Flush, or be silent from now on."""
+        """Write out what was printed."""
         try:
             self._stream.flush()
-        except OSError:
-            silence(self._stream)
+        except OSError as error:
+            self.fail(error)
+
+    def fail(self, error: OSError) -> None:
+        """Raise with the stream's name in the place of a file's."""
+        silence(self._stream)
+        error.filename = "standard output"
+        raise error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+class Unheard(Output):
+    """A text stream that goes on in silence when nobody reads it any more."""
+
+    def fail(self, error: OSError) -> None:
+        """Be silent from now on."""
+        silence(self._stream)
 
 
 def silence(stream: TextIO) -> None:
@@ -84,21 +99,14 @@ def open_streams() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
 
 
-def flush_output() -> None:
-    """Write out what was printed.
-
-    Raises:
-        OSError: it cannot be written; the file name says that it is the standard output.
-    """
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        silence(sys.stdout)
-        error.filename = error.filename or "standard output"
-        raise
+def in_folder(error: OSError, folder: Path) -> OSError:
+    """Return an error that says where: unlike an open, a write that fails does not."""
+    if error.filename is None:
+        error.filename = str(folder)
+    return error
 
 
 def sentence_of(error: OSError) -> str:
     """Return what went wrong with which file."""
-    where = "a file or the standard output" if error.filename is None else str(error.filename)
+    where = "a file that the command writes" if error.filename is None else str(error.filename)
     return f"{where}: {error.strerror or error}; nothing that was written before is lost."

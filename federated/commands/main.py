@@ -3,19 +3,20 @@
 import argparse
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from federated import __version__
 from federated.commands import answers, data, questions, what_if
 from federated.commands.ending import (
     BROKEN_PIPE,
+    Output,
     Unheard,
     complain,
-    flush_output,
+    in_folder,
     open_streams,
     sentence_of,
-    silence,
     status_of,
     stopping,
 )
@@ -31,9 +32,9 @@ def main(words: list[str] | None = None) -> int:
     open_streams()
     arguments = _arguments(words)
     try:
-        with stopping():
+        with stopping(), redirect_stdout(cast(TextIO, Output(sys.stdout))):
             status = int(arguments.call(arguments) or 0)
-            flush_output()
+            sys.stdout.flush()
             return status
     except UserError as error:
         complain(str(error))
@@ -42,8 +43,7 @@ def main(words: list[str] | None = None) -> int:
         complain("stopped.")
         return status_of(stop)
     except BrokenPipeError:
-        silence(sys.stdout)  # whoever reads, such as head, has had enough
-        return BROKEN_PIPE
+        return BROKEN_PIPE  # whoever reads, such as head, has had enough
     except OSError as error:
         complain(sentence_of(error))
         return 2
@@ -166,9 +166,7 @@ def _execute(given: dict[str, Any], arguments: argparse.Namespace, *, new: bool)
         complain(f"stopped; go on with: consilium resume {folder}")
         raise SystemExit(status_of(stop)) from None
     except OSError as error:
-        # A write that fails, unlike an open, does not say where.
-        error.filename = error.filename or str(folder)
-        raise
+        raise in_folder(error, folder) from None
     if arguments.report:
         _report(folder, quiet=style != "auto")
 
@@ -186,9 +184,12 @@ def _report(folder: Path, *, quiet: bool = False) -> None:
         from federated.report.page import summary_table, write_summary
         from federated.runs.reading import load, write_parquet
     run = load(folder)
-    write_parquet(run)
-    plots = save_all(run, folder / "plots")
-    page = write_summary(run, plots)
+    try:
+        write_parquet(run)
+        plots = save_all(run, folder / "plots")
+        page = write_summary(run, plots)
+    except OSError as error:
+        raise in_folder(error, folder) from None
     if not quiet:
         print(summary_table(run))
         print(f"\nsummary: {page}\nplots:   {folder / 'plots'} ({len(plots)} pictures)")
