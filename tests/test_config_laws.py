@@ -8,12 +8,16 @@ from fuzz_config import fuzz, goes_round
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from federated.commands.main import main
 from federated.config import Common, Config, Study, parse, same_numbers
 from federated.config.given import flatten, hyphenated, parse_toml, read_config
 from federated.config.keys import CALENDAR, KEYS, Key
 from federated.config.schema import METHOD_SECTIONS
 from federated.config.writing import parse_run_config, run_config_of, to_toml
+from federated.engine import run
 from federated.errors import UserError
+from federated.questions.trials import trial
+from server.record import Record
 
 
 def values(key: Key) -> st.SearchStrategy[Any]:
@@ -146,3 +150,24 @@ def test_what_differs_by_method_cannot_be_asked_of_all() -> None:
     for section in METHOD_SECTIONS:
         assert not hasattr(study.common, section)
     assert isinstance(study, Study) and study.by_method["fedavg"].train.lr == 0.5
+
+
+def test_resume_the_record_and_questions_agree_on_what_may_differ(
+    tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One mark, read by all three: each admits what is marked and refuses what is not."""
+    given_ = tiny(rounds=1, engine__kind="inline")
+    folder = Path(given_["folder"])
+    run(given_)
+    free = {"engine.retries": "7", "engine.timeout": "99", "engine.workers": "1", "modules": "x"}
+    run({**given_, **free})
+    assert trial(given_, folder, free).folder == folder
+    words = [f"{key}={value}" for key, value in free.items()]
+    assert main(["resume", str(folder), *words, "--quiet", "--no-report"]) == 0
+    for name, value in {"engine.threads": "2", "engine.gpus": "0.5", "train.lr": "0.5"}.items():
+        with pytest.raises(UserError, match="holds a run with other settings"):
+            Record.open(folder, to_toml(parse({**given_, name: value})), {}, None)
+        with pytest.raises(UserError, match="holds a run with other settings"):
+            trial(given_, folder, {name: value})
+        assert main(["resume", str(folder), f"{name}={value}"]) == 2
+        assert f"{name} would change the numbers" in capsys.readouterr().err

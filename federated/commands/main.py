@@ -76,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
 
     resume = commands.add_parser("resume", help="go on with an interrupted run, to the same bits")
     resume.add_argument("folder", type=Path, help="the run's folder")
-    resume.add_argument("settings", nargs="*", metavar="engine.key=value", help="another engine")
+    resume.add_argument(
+        "settings", nargs="*", metavar="key=value", help="settings that change no bit"
+    )
     _add_output(resume)
     resume.set_defaults(call=_resume)
 

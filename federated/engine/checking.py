@@ -110,7 +110,7 @@ def check_weights(config: Config, method: str) -> None:
         UserError: weights and optimiser take more than there is.
     """
     if config.model.name not in MODELS or config.model.width * config.data.image_size < LARGE:
-        return  # what is no larger than published always fits, and torch's meta device costs seconds
+        return  # torch's meta device costs seconds, and what is as large as published fits
     with torch.device("meta"):
         model = network_of(config, seed=0)
     count = sum(weight.numel() for weight in model.parameters())
