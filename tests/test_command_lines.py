@@ -47,6 +47,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "nets", raising=False)
+    # No line here comes so far that it needs Ray, and its start could not be waited for.
+    monkeypatch.setattr("federated.engine.ray.start.start_ahead", lambda address: None)
     (tmp_path / "nets.py").write_text(NETWORKS)
     (tmp_path / "bad.py").write_text("import nowhere_at_all")
     (tmp_path / "file").write_text("not a folder")

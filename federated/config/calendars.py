@@ -9,7 +9,7 @@ from dataclasses import fields
 from datetime import date
 from typing import Any
 
-from federated.config.keys import CALENDAR, checked
+from federated.config.keys import CALENDAR, LARGEST, checked
 from federated.config.rollout import Calendar
 from federated.errors import UserError, did_you_mean, shown
 
@@ -62,10 +62,14 @@ def _calendar(table: str, given: Mapping[str, Any]) -> Calendar:
 def _moments(name: str, value: Any) -> Any:
     """Return a moment, written as 4, as "4" or as TOML's own date, or a list of them, as text."""
     items = value if isinstance(value, list | tuple) else [value]
-    scalars = all(isinstance(item, int | float | str | date) for item in items)
+    scalars = all(isinstance(item, float | str | date) or _is_week(item) for item in items)
     if CALENDAR[name].type is not str or not scalars:
         return value
     return ",".join(i.isoformat() if isinstance(i, date) else str(i) for i in items)
+
+
+def _is_week(item: Any) -> bool:
+    return isinstance(item, int) and abs(item) <= LARGEST
 
 
 def calendar_values(
