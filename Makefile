@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ray test-realdata lint types check clean
+.PHONY: help demo test test-ray test-realdata sync lint types check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ test-ray: $(VENV)/installed-dev ## the tests that start a Ray cluster
 
 test-realdata: $(VENV)/installed-dev ## the tests on real CT; CONSILIUM_DATA names its folder
 	@$(BIN)/python -m pytest -m realdata
+
+sync: $(VENV)/installed-dev ## write what follows from a new setting or method
+	@$(BIN)/python -m federated.config.sync
 
 lint: $(VENV)/installed-dev ## ruff, style and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

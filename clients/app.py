@@ -17,8 +17,11 @@ from flwr.clientapp import ClientApp
 from clients import finish, pooled, work
 from clients.site import Site, open_site, open_vault
 from clients.vault import log_failure, private_folder
-from federated.config.study import Study, flatten, study_from
+from federated.config.given import flatten
+from federated.config.study import Study
+from federated.config.writing import study_from
 from federated.data import site_names
+from federated.exchange.actions import Action
 from federated.exchange.fingerprint import code_digest
 from federated.exchange.wire import (
     ALL_SITES,
@@ -111,7 +114,7 @@ def members(message: Message, context: Context) -> tuple[Order, list[Site]]:
 app = ClientApp(mods=[failures_stay_home])
 
 
-@app.query("register")
+@app.query(Action.REGISTER.handler)
 def register(message: Message, context: Context) -> Message:
     """Tell the server which hospitals this node hosts, and how many training images each has."""
     _, sites = members(message, context)
@@ -136,7 +139,7 @@ def train(message: Message, context: Context) -> Message:
     return pack_reply(message, released, reports)
 
 
-@app.train("frozen")
+@app.train(Action.TRAIN_FROZEN.handler)
 def train_frozen(message: Message, context: Context) -> Message:
     """Train one round only what is private, and release nothing."""
     started = time.perf_counter()
@@ -157,7 +160,7 @@ def evaluate(message: Message, context: Context) -> Message:
     return pack_reply(message, None, reports)
 
 
-@app.train("finish")
+@app.train(Action.FINISH.handler)
 def last_steps(message: Message, context: Context) -> Message:
     """Personalise, if so configured, and report on the model that the site keeps."""
     order, sites = members(message, context)

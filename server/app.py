@@ -7,7 +7,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from federated.config.schema import Config
-from federated.config.study import parse_run_config, study_from, to_toml
+from federated.config.writing import study_from, to_toml
 from federated.data import site_names
 from federated.exchange.fingerprint import code_digest
 from federated.exchange.sharing import WEIGHTS, as_group
@@ -32,8 +32,7 @@ def main(grid: Grid, context: Context) -> None:
     study = study_from(context.run_config)
     common, cells = study.common, study.cells()
     folder = choose_folder(common, new=False)
-    settings = to_toml(parse_run_config(context.run_config), study)
-    record = Record.open(folder, settings, environment(), getattr(grid, "listener", None))
+    record = Record.open(folder, to_toml(study), environment(), getattr(grid, "listener", None))
     if not hasattr(grid, "listener"):
         # `flwr run` streams this line; results do not travel back by themselves.
         logging.getLogger("flwr").info("Results go to %s", folder.absolute())

@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from federated.config.given import parse_toml, read_toml
+from federated.config.study import parse, same_numbers
 from federated.errors import UserError
 from federated.exchange.wire import Report
 from federated.runs.columns import METRIC_COLUMNS, TIMELINE_COLUMNS
@@ -59,7 +61,7 @@ class Record:
         """
         folder.mkdir(parents=True, exist_ok=True)
         written = folder / "config.toml"
-        if written.exists() and _without_engine(written.read_text()) != _without_engine(config):
+        if written.exists() and not _same_numbers(written, config):
             raise UserError(
                 f"{folder} holds a run with other settings; name another folder, or go on with "
                 f"that run: consilium resume {folder}"
@@ -118,7 +120,7 @@ class Record:
             os.truncate(self.folder / name, size)
 
 
-def _without_engine(config: str) -> list[str]:
-    """Return the lines that decide the numbers: not where it runs, nor in which folder."""
-    free = ("engine.kind", "engine.workers", "engine.address", "engine.retries", "engine.timeout")
-    return [line for line in config.splitlines() if not line.startswith((*free, "folder"))]
+def _same_numbers(written: Path, config: str) -> bool:
+    """Return whether the run on disk and the one to record give the same results to the bit."""
+    asked = parse_toml(config, "the run's configuration")
+    return same_numbers(parse(read_toml(written)), parse(asked))

@@ -1,23 +1,18 @@
 """Settings: one sentence for every mistake, and a resolved file that gives the same run."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from federated.config import keys, sync
+from federated.config.given import flatten, parse_overrides, read_toml
 from federated.config.keys import KEYS, reference
 from federated.config.presets import METHODS
 from federated.config.schema import Config
-from federated.config.study import (
-    build,
-    flatten,
-    parse,
-    parse_overrides,
-    parse_run_config,
-    read_toml,
-    run_config_defaults,
-    to_toml,
-)
+from federated.config.study import build, parse
+from federated.config.writing import parse_run_config, run_config_defaults, to_toml
 from federated.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -99,7 +94,7 @@ def test_resolved_file_gives_the_same_study_again() -> None:
         "data.covid-ct": "/a path/with ünïcode",
     }
     study = parse(given)
-    again = flatten(tomllib.loads(to_toml(given, study)))
+    again = flatten(tomllib.loads(to_toml(study)))
     assert parse(again) == study
 
 
@@ -137,6 +132,21 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
         read_toml(broken)
 
 
-def test_docs_hold_the_printed_reference() -> None:
-    assert reference() in (ROOT / "docs" / "CONFIG.md").read_text()
+def test_all_that_follows_from_settings_and_methods_is_written(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert sync.main(["--check"]) == 0, capsys.readouterr().out
     assert all(f"`{name}`" in reference() for name in KEYS)
+
+
+def test_a_new_setting_or_method_is_missed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = replace(KEYS["train.batch-size"], default=999)
+    monkeypatch.setitem(vars(keys)["KEYS"], "train.batch-size", new)
+    monkeypatch.setattr(sync, "METHODS", {"fedavg": METHODS["fedavg"], "mine": METHODS["fedbn"]})
+    assert sync.main(["--check"]) == 1
+    out = capsys.readouterr().out
+    for name in ("pyproject.toml", "CONFIG.md", "golden/mine.json", "golden/fedprox.json"):
+        assert name in out
+    assert "batch-size = 999" in sync.with_run_config((ROOT / "pyproject.toml").read_text())

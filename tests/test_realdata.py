@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from federated.config.study import parse, read_toml
+from federated.config.given import read_toml
+from federated.config.study import parse
 from federated.engine import run
 from federated.runs.reading import load
 

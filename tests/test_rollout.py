@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federated.commands import main as cli
+from federated.config.given import read_toml
 from federated.config.rollout import Calendar, Rollout
-from federated.config.study import parse, read_toml, to_toml, with_scenario
+from federated.config.study import parse
+from federated.config.writing import to_toml
 from federated.errors import UserError
 from federated.rollout.clock import transfer_hours, trip
 from federated.rollout.policy import Update, decide, discount, needs_every_update, select
@@ -135,7 +137,7 @@ def test_a_scenario_of_its_own_is_the_same_as_its_tables_in_the_config(tmp_path:
     outside = {"rollout.scenario": str(tmp_path / "scenario.toml")}
     assert parse(outside) == parse(inside)
     written = tmp_path / "config.toml"
-    written.write_text(to_toml(with_scenario(outside), parse(outside)))
+    written.write_text(to_toml(parse(outside)))
     assert parse(read_toml(written)) == parse(inside)
 
 

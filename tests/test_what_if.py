@@ -11,7 +11,8 @@ from test_plots import Row
 from test_rollout_answers import SITES, TRIPS, metric_rows
 
 from federated.commands import main as cli
-from federated.config.study import parse, parse_overrides
+from federated.config.given import parse_overrides
+from federated.config.study import parse
 from federated.data import site_names
 from federated.errors import UserError
 from federated.questions.alternatives import changed, changes_of, folder_name

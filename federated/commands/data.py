@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from federated.errors import UserError
 
 if TYPE_CHECKING:
-    from federated.config.schema import Config
+    from federated.config.schema import Common
 
 
 def add(commands: Any) -> None:
@@ -42,13 +42,14 @@ def _verb(verbs: Any, name: str, call: Any, meaning: str) -> argparse.ArgumentPa
     return parser
 
 
-def _config(words: list[str]) -> "Config":
-    from federated.config.study import parse, parse_overrides, read_toml
+def _config(words: list[str]) -> "Common":
+    from federated.config.given import parse_overrides, read_config
+    from federated.config.study import parse
 
     files = [word for word in words if "=" not in word]
     if len(files) > 1:
         raise UserError(f"'{files[1]}' is one file too many; give one config and key=value words.")
-    given = read_toml(Path(files[0])) if files else {}
+    given = read_config(Path(files[0]) if files else None)
     return parse({**given, **parse_overrides(word for word in words if "=" in word)}).common
 
 

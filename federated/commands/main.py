@@ -3,18 +3,28 @@
 import argparse
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from federated import __version__
 from federated.commands import answers, data, questions
+from federated.commands.ending import (
+    BROKEN_PIPE,
+    Output,
+    Unheard,
+    complain,
+    in_folder,
+    open_streams,
+    sentence_of,
+    status_of,
+    stopping,
+)
 from federated.errors import UserError
 
 # Neither a simulation nor its sites talk to anyone: Flower's telemetry and update check stay off.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
-
-ENGINE = "engine."
 
 
 def main(words: list[str] | None = None) -> int:
@@ -26,21 +36,24 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _status(words: list[str] | None) -> int:
+    open_streams()
     arguments = _arguments(words)
     try:
-        status = int(arguments.call(arguments) or 0)
-        sys.stdout.flush()
-        return status
+        with stopping(), redirect_stdout(cast(TextIO, Output(sys.stdout))):
+            status = int(arguments.call(arguments) or 0)
+            sys.stdout.flush()
+            return status
     except UserError as error:
-        print(f"consilium: {error}", file=sys.stderr)
+        complain(str(error))
         return 2
-    except KeyboardInterrupt:
-        print("consilium: stopped.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        complain("stopped.")
+        return status_of(stop)
     except BrokenPipeError:
-        # Whoever reads, such as head, has had enough; nor is there anyone for Python's last flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # as of a program that SIGPIPE ended
+        return BROKEN_PIPE  # whoever reads, such as head, has had enough
+    except OSError as error:
+        complain(sentence_of(error))
+        return 2
 
 
 def _arguments(words: list[str] | None) -> argparse.Namespace:
@@ -70,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
 
     resume = commands.add_parser("resume", help="go on with an interrupted run, to the same bits")
     resume.add_argument("folder", type=Path, help="the run's folder")
-    resume.add_argument("settings", nargs="*", metavar="engine.key=value", help="another engine")
+    resume.add_argument(
+        "settings", nargs="*", metavar="key=value", help="settings that change no bit"
+    )
     _add_output(resume)
     resume.set_defaults(call=_resume)
 
@@ -109,39 +124,36 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from federated.config.study import parse_overrides, read_toml
+    from federated.config.given import parse_overrides, read_config
 
-    settings = list(arguments.settings)
-    given: dict[str, Any] = {}
-    if arguments.config is not None and "=" in str(arguments.config):
-        settings.insert(0, str(arguments.config))
-    elif arguments.config is not None:
-        given = read_toml(arguments.config)
-    _execute({**given, **parse_overrides(settings)}, arguments, new=True)
+    file, settings = arguments.config, list(arguments.settings)
+    if file is not None and "=" in str(file):
+        file, settings = None, [str(file), *settings]
+    _execute({**read_config(file), **parse_overrides(settings)}, arguments, new=True)
 
 
 def _resume(arguments: argparse.Namespace) -> None:
-    from federated.config.study import parse_overrides, read_toml
+    from federated.config.given import parse_overrides, read_toml
+    from federated.config.keys import find_key
 
     if not (arguments.folder / "config.toml").exists():
         raise UserError(f"{arguments.folder} holds no run (no config.toml).")
     overrides = parse_overrides(arguments.settings)
     for key in overrides:
-        if not key.startswith(ENGINE) or key == "engine.threads":
+        if key.startswith(("method.", "rollout.")) or find_key(key).changes_bits:
             raise UserError(f"{key} would change the numbers; only where a run runs can change.")
     given = {**read_toml(arguments.folder / "config.toml"), **overrides}
     _execute({**given, "folder": str(arguments.folder)}, arguments, new=False)
 
 
 def _execute(given: dict[str, Any], arguments: argparse.Namespace, *, new: bool) -> None:
-    # A network of the user's own, package.module:factory, lies where the command is called.
-    sys.path.insert(0, str(Path.cwd()))
     from federated.config.study import parse
     from federated.engine.ray.start import start_ahead
     from federated.lazy import without_collector
     from federated.runs.folder import choose_folder
 
     study, style = parse(given), str(arguments.style)
+    folder = choose_folder(study.common, new=new)
     if study.common.engine.kind == "ray":
         start_ahead(study.common.engine.address)
     with without_collector():
@@ -149,7 +161,6 @@ def _execute(given: dict[str, Any], arguments: argparse.Namespace, *, new: bool)
         from federated.data import prepare, site_names
         from federated.engine import check, run
     check(study)
-    folder = choose_folder(study.common, new=new)
     sites = site_names(study.common)
     with preparing(style=style) as report:
         summaries = prepare(study.common, report)
@@ -159,16 +170,18 @@ def _execute(given: dict[str, Any], arguments: argparse.Namespace, *, new: bool)
     try:
         with progress(study, sites, style=style) as shown, stoppable(shown) as listener:
             run({**given, "folder": str(folder)}, listener)
-    except KeyboardInterrupt:
-        print(f"consilium: stopped; go on with: consilium resume {folder}", file=sys.stderr)
-        raise SystemExit(130) from None
+    except KeyboardInterrupt as stop:
+        complain(f"stopped; go on with: consilium resume {folder}")
+        raise SystemExit(status_of(stop)) from None
+    except OSError as error:
+        raise in_folder(error, folder) from None
     if arguments.report:
         _report(folder, quiet=style != "auto")
 
 
 def _say(text: str, style: str) -> None:
     if style == "auto":
-        print(text, file=sys.stderr)
+        print(text, file=Unheard(sys.stderr))
 
 
 def _report(folder: Path, *, quiet: bool = False) -> None:
@@ -178,9 +191,12 @@ def _report(folder: Path, *, quiet: bool = False) -> None:
         from federated.report import save_all, summary_table, write_summary
         from federated.runs.reading import load, write_parquet
     run = load(folder)
-    write_parquet(run)
-    plots = save_all(run, run.files.plots)
-    page = write_summary(run, plots)
+    try:
+        write_parquet(run)
+        plots = save_all(run, run.files.plots)
+        page = write_summary(run, plots)
+    except OSError as error:
+        raise in_folder(error, folder) from None
     if not quiet:
         print(summary_table(run))
         print(f"\nsummary: {page}\nplots:   {run.files.plots} ({len(plots)} pictures)")

@@ -4,9 +4,9 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -20,19 +20,16 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from federated.commands.ending import SIGNALS, Stopped, Unheard
 from federated.config.study import Study
 from federated.data import SiteSummary
 from federated.engine.grid import FIRST_SITE_NODE, Listener
+from federated.exchange.actions import DOING
 
 SHOWN_SITES = 16
 """Rows of the live table; with more sites, those with the lowest AUC are shown."""
 
-DOING = {
-    "query.register": "opening",
-    "train": "training",
-    "evaluate": "evaluating",
-    "train.finish": "last steps",
-}
+STOPPING = (signal.SIGINT, *SIGNALS)
 
 DEEDS = {
     "hospital-joined": "joins",
@@ -156,7 +153,7 @@ def preparing(*, style: str) -> Iterator[Callable[[str, int, int], None] | None]
     Args:
         style: As for ``progress``; only a terminal shows it.
     """
-    console = Console(stderr=True)
+    console = Console(file=cast(TextIO, Unheard(sys.stderr)))
     if style != "auto" or not console.is_terminal:
         yield None
         return
@@ -181,13 +178,15 @@ def progress(study: Study, sites: tuple[str, ...], *, style: str) -> Iterator[Li
         sites: Names in node order.
         style: ``auto`` (live in a terminal, else lines), ``quiet`` or ``json``.
     """
-    console = Console(stderr=True)
+    stream = cast(TextIO, Unheard(sys.stderr))
+    console = Console(file=stream)
     if style == "json":
-        yield lambda event: print(json.dumps(dict(event)), flush=True)
+        output = cast(TextIO, Unheard(sys.stdout))
+        yield lambda event: print(json.dumps(dict(event)), file=output, flush=True)
     elif style == "quiet":
         yield lambda event: None
     elif not console.is_terminal:
-        yield lambda event: _print_line(event, sys.stderr)
+        yield lambda event: _print_line(event, stream)
     else:
         display = Display(study, sites)
         with Live(display, console=console, refresh_per_second=4, transient=False) as live:
@@ -202,32 +201,35 @@ def progress(study: Study, sites: tuple[str, ...], *, style: str) -> Iterator[Li
 
 @contextmanager
 def stoppable(listener: Listener) -> Iterator[Listener]:
-    """Yield ``listener`` such that Ctrl-C always stops the run, at the latest at its next event.
+    """Yield ``listener`` such that a signal always stops the run, at the latest at its next event.
 
     Python raises KeyboardInterrupt wherever the program is. If that is a destructor, as Ray's
     object references have, the interpreter only prints it and goes on; so it is remembered and
-    raised again. A process that was told to ignore the signal, as a script's background job is,
-    goes on ignoring it.
+    raised again. Ray puts handlers of its own under Python's when it starts; so each event puts
+    Python's back. A process that was told to ignore a signal, as a script's background job is, goes
+    on ignoring it.
     """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        yield listener
-        return
     stopped: list[int] = []
 
     def remember(number: int, frame: object) -> None:
         stopped.append(number)
-        raise KeyboardInterrupt
+        raise Stopped(number)
+
+    def catch(numbers: Iterable[int]) -> dict[int, Any]:
+        return {number: signal.signal(number, remember) for number in numbers}
 
     def listen(event: Mapping[str, Any]) -> None:
         if stopped:
-            raise KeyboardInterrupt
+            raise Stopped(stopped[0])
+        catch(before)
         listener(event)
 
-    before = signal.signal(signal.SIGINT, remember)
+    before = catch(n for n in STOPPING if signal.getsignal(n) is not signal.SIG_IGN)
     try:
         yield listen
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _print_line(event: Mapping[str, Any], stream: TextIO) -> None:

@@ -60,13 +60,14 @@ _OPTIONS = {"contribution": _contribution, "order": _order, "what-if": _what_if}
 
 
 def _ask(arguments: argparse.Namespace) -> None:
-    from federated.config.study import parse, parse_overrides, read_toml, with_scenario
+    from federated.config.given import parse_overrides, read_config, with_scenario
+    from federated.config.study import parse
     from federated.plots.text import printed
     from federated.questions import question_named
     from federated.questions.trials import ready
 
     overrides = parse_overrides(arguments.settings)
-    given = with_scenario({**read_toml(arguments.config), **overrides, "folder": ""})
+    given = with_scenario({**read_config(arguments.config), **overrides, "folder": ""})
     name = arguments.question
     folder = arguments.to or Path("runs") / f"{parse(given).common.name}-{name}"
     ready(given)

@@ -1,6 +1,8 @@
 """The settings of a run: declared, read, checked, and written down again. Imports nothing heavy."""
 
-from federated.config.schema import Config
-from federated.config.study import Given, Study, parse
+from federated.config.given import Given
+from federated.config.presets import Method
+from federated.config.schema import Common, Config
+from federated.config.study import Study, parse, same_numbers
 
-__all__ = ["Config", "Given", "Study", "parse"]
+__all__ = ["Common", "Config", "Given", "Method", "Study", "parse", "same_numbers"]

@@ -9,9 +9,9 @@ from dataclasses import fields
 from datetime import date
 from typing import Any
 
-from federated.config.keys import CALENDAR, checked
+from federated.config.keys import CALENDAR, LARGEST, checked
 from federated.config.rollout import Calendar
-from federated.errors import UserError, did_you_mean
+from federated.errors import UserError, did_you_mean, shown
 
 TABLES = ("rollout.hospital.", "rollout.group.")
 
@@ -28,7 +28,8 @@ def split_calendars(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
         table, _, last = key.removeprefix("rollout.").rpartition(".")
         if table in ("hospital", "group"):
             raise UserError(
-                f"{key} = {value!r}: write [rollout.{table}.{last}] with settings in it."
+                f"{shown(key)} = {shown(value)}: write [rollout.{table}.{shown(last)[1:-1]}] with "
+                "settings in it."
             )
         tables.setdefault(table, {})[last] = value
     return rest, tables
@@ -44,23 +45,31 @@ def calendars_of(tables: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, Ca
 
 
 def _calendar(table: str, given: Mapping[str, Any]) -> Calendar:
-    values = {}
+    values, where = {}, f"[rollout.{shown(table)[1:-1]}]"
     for name, value in given.items():
         if name not in CALENDAR:
-            raise UserError(
-                f"[rollout.{table}] has no setting '{name}'{did_you_mean(name, CALENDAR)}."
-            )
+            hint = did_you_mean(name, CALENDAR)
+            raise UserError(f"{where} has no setting {shown(name)}{hint}.")
         if name in ("count", "every") and not table.startswith("group."):
-            raise UserError(f"[rollout.{table}] {name} is for groups; write [rollout.group.NAME].")
-        # A moment may be written as 4, as "4", or as TOML's own date; a list of windows as a list.
-        if CALENDAR[name].type is str:
-            items = value if isinstance(value, list | tuple) else [value]
-            value = ",".join(i.isoformat() if isinstance(i, date) else str(i) for i in items)
+            raise UserError(f"{where} {name} is for groups; write [rollout.group.NAME].")
         try:
-            values[name.replace("-", "_")] = checked(CALENDAR[name], value)
+            values[name.replace("-", "_")] = checked(CALENDAR[name], _moments(name, value))
         except UserError as error:
-            raise UserError(f"[rollout.{table}] {error}") from None
+            raise UserError(f"{where} {error}") from None
     return Calendar(**values)
+
+
+def _moments(name: str, value: Any) -> Any:
+    """Return a moment, written as 4, as "4" or as TOML's own date, or a list of them, as text."""
+    items = value if isinstance(value, list | tuple) else [value]
+    scalars = all(isinstance(item, float | str | date) or _is_week(item) for item in items)
+    if CALENDAR[name].type is not str or not scalars:
+        return value
+    return ",".join(i.isoformat() if isinstance(i, date) else str(i) for i in items)
+
+
+def _is_week(item: Any) -> bool:
+    return isinstance(item, int) and abs(item) <= LARGEST
 
 
 def calendar_values(

@@ -8,7 +8,7 @@ from typing import Any, cast, get_type_hints
 
 from federated.config.rollout import Calendar
 from federated.config.schema import Config
-from federated.errors import UserError, did_you_mean
+from federated.errors import UserError, did_you_mean, shown
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Key:
     low: float | None
     high: float | None
     choices: tuple[str, ...]
+    changes_bits: bool
 
     def range_text(self) -> str:
         """Return the admitted values in brackets, or nothing if any will do."""
@@ -60,32 +61,55 @@ def plain(value: Any) -> bool | int | float | str:
     return cast(bool | int | float | str, value)
 
 
-def _convert(key: Key, value: Any) -> Any:
-    """Return ``value`` in the type of ``key``, or raise ValueError."""
-    if key.type is bool:
-        if isinstance(value, bool):
-            return value
-        return {"true": True, "false": False}[str(value).lower()]
-    if key.type is int:
-        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-            raise ValueError
-        return int(value)
-    if key.type is float:
-        if isinstance(value, bool) or not math.isfinite(float(value)):
-            raise ValueError
-        return float(value)
-    if key.type is str:
-        if isinstance(value, date):
-            return value.isoformat()
-        if not isinstance(value, str):
-            raise ValueError
-        return value
-    items = value if isinstance(value, list | tuple) else str(value).split(",")
-    of_int = key.type == tuple[int, ...]
-    return tuple(int(i) if of_int else str(i).strip() for i in items if str(i).strip())
+LARGEST = 2**63 - 1
+"""TOML's whole numbers have 64 bits."""
 
 
-_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+def _convert(kind: Any, value: Any) -> Any:
+    """Return ``value`` in a type, or raise ValueError."""
+    if kind is bool:
+        return value if isinstance(value, bool) else _TRUTHS[str(value).lower()]
+    if kind in (int, float):
+        if not isinstance(value, int | float | str) or isinstance(value, bool):
+            raise ValueError
+        if isinstance(value, float) and kind is int and not value.is_integer():
+            raise ValueError
+        number = kind(value)
+        if abs(number) > LARGEST if kind is int else not math.isfinite(number):
+            raise ValueError
+        return number
+    if kind is str:
+        return _text(value.isoformat() if isinstance(value, date) else value)
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        items = [items]
+    of_int = kind == tuple[int, ...]
+    if of_int:
+        return tuple(_convert(int, item) for item in items if not _is_blank(item))
+    return tuple(_text(item).strip() for item in items if not _is_blank(item))
+
+
+_TRUTHS = {"true": True, "false": False}
+
+
+def _is_blank(item: Any) -> bool:
+    return isinstance(item, str) and not item.strip()
+
+
+def _text(value: Any) -> str:
+    """Return text that files can hold, and file names: UTF-8 without NUL."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError
+    value.encode()  # UnicodeEncodeError is a ValueError
+    return value
+
+
+_TYPE_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text (UTF-8, no NUL)",
+}
 
 
 def checked(key: Key, value: Any) -> Any:
@@ -96,21 +120,21 @@ def checked(key: Key, value: Any) -> Any:
     """
     expected = _TYPE_NAMES.get(key.type, "a comma-separated list")
     try:
-        result = _convert(key, value)
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{key.name} = {value!r}: {expected} is needed.") from None
+        result = _convert(key.type, value)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        raise UserError(f"{key.name} = {shown(value)}: {expected} is needed.") from None
     if key.choices and result not in key.choices:
-        hint = did_you_mean(str(result), key.choices)
-        raise UserError(f"{key.name} = '{result}' is none of {', '.join(key.choices)}{hint}.")
+        hint = did_you_mean(result, key.choices)
+        raise UserError(f"{key.name} = {shown(result)} is none of {', '.join(key.choices)}{hint}.")
     for number in result if isinstance(result, tuple) else (result,):
         if key.low is not None and number < key.low:
             raise UserError(f"{key.name} = {number} is below its least value {key.low:g}.")
         if key.high is not None and number > key.high:
             raise UserError(f"{key.name} = {number} is above its greatest value {key.high:g}.")
     if isinstance(result, tuple) and len(set(result)) < len(result):
-        raise UserError(f"{key.name} = {value!r}: none of them twice.")
+        raise UserError(f"{key.name} = {shown(value)}: none of them twice.")
     if isinstance(result, tuple) and key.default and not result:
-        raise UserError(f"{key.name} = {value!r}: at least one entry.")
+        raise UserError(f"{key.name} = {shown(value)}: at least one entry.")
     return result
 
 
@@ -121,7 +145,7 @@ def find_key(name: str) -> Key:
         UserError: there is none.
     """
     if name not in KEYS:
-        raise UserError(f"there is no setting '{name}'{did_you_mean(name, KEYS)}.")
+        raise UserError(f"there is no setting {shown(name)}{did_you_mean(name, KEYS)}.")
     return KEYS[name]
 
 
@@ -129,5 +153,7 @@ def reference(keys: Mapping[str, Key] = KEYS) -> str:
     """Return docs/CONFIG.md's table of all settings, or of those of a scenario's tables."""
     lines = ["| setting | default | meaning |", "|---|---|---|"]
     for name, key in keys.items():
-        lines.append(f"| `{name}` | `{plain(key.default)}` | {key.meaning}{key.range_text()} |")
+        free = "" if key.changes_bits else "; changes no bit"
+        meaning = f"{key.meaning}{key.range_text()}{free}"
+        lines.append(f"| `{name}` | `{plain(key.default)}` | {meaning} |")
     return "\n".join(lines) + "\n"

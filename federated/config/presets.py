@@ -1,29 +1,42 @@
 """METHODS: a method is data, the settings in which it differs from the defaults.
 
-The defaults of the configuration are FedAvg on every tensor. Adding a method is one entry here
-and one file in configs/; a study can also derive one in its own file, see ``[method.NAME]`` in
-docs/CONFIG.md.
+The defaults of the configuration are FedAvg on every tensor. Adding a method is one entry here and
+``python -m federated.config.sync``, which writes all that follows from it. A study can also derive
+one in its own file (``[method.NAME]`` in docs/CONFIG.md), and a method may live outside of this
+package: ``methods = ["package.module:name"]`` names a ``Method`` (docs/METHOD.md).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from federated.config.external import imported
+from federated.config.given import hyphenated
+from federated.config.keys import find_key
+from federated.config.schema import METHOD_SECTIONS
+from federated.errors import UserError, did_you_mean, shown
+
 Value = bool | int | float | str
 
 
 @dataclass(frozen=True)
 class Method:
-    """One method: what it is, where it comes from, and the settings that make it."""
+    """One method: the settings that make it, what it is, and where it comes from.
 
-    summary: str
-    source: str
+    Attributes:
+        settings: Dotted key to value, such as ``{"sharing.policy": "conv"}``.
+        summary: One line for ``consilium methods``.
+        source: Paper, or whose idea.
+    """
+
     settings: Mapping[str, Value]
+    summary: str = ""
+    source: str = ""
 
 
 def _method(summary: str, source: str, **settings: Value) -> Method:
     keys = {key.replace("__", ".").replace("_", "-"): value for key, value in settings.items()}
-    return Method(summary, source, MappingProxyType(keys))
+    return Method(MappingProxyType(keys), summary, source)
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -105,3 +118,34 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         ),
     }
 )
+
+
+def settings_of(base: str, name: str) -> dict[str, Value]:
+    """Return the settings of a method of ours, or of the user's own as ``package.module:name``.
+
+    Args:
+        base: The method that is meant.
+        name: The method that derives from it, for the sentence about a mistake.
+
+    Raises:
+        UserError: there is no such method, or it sets what no method may.
+    """
+    if ":" not in base:
+        if base in METHODS:
+            return dict(METHODS[base].settings)
+        raise UserError(
+            f"there is no method {shown(base)}{did_you_mean(base, METHODS)}; one of your own needs "
+            f"[method.{name}] with base = one of {', '.join(METHODS)}, or package.module:name."
+        )
+    found = imported(base, "methods")
+    if not isinstance(found, Method):
+        raise UserError(
+            f"methods = {shown(base)} is a value of type {type(found).__name__} and no "
+            "federated.config.Method."
+        )
+    settings = {hyphenated(key): value for key, value in found.settings.items()}
+    for key in settings:
+        find_key(key)
+        if key.split(".")[0] not in METHOD_SECTIONS:
+            raise UserError(f"{base} sets {key}, which is the same for all methods; leave it out.")
+    return settings

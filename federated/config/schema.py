@@ -1,92 +1,30 @@
-"""The settings of a run as frozen dataclasses, each with its meaning, unit and range.
+"""The settings of a method as frozen dataclasses, each with its meaning, unit and range.
 
 ``federated.config.study`` turns files, overrides and run-configs into them; docs/CONFIG.md is
 printed from them by ``consilium config --markdown``.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
+from federated.config.common import Common, Data, Engine, Partition, Phantom
 from federated.config.fields import setting
-from federated.config.rollout import Calendar, Rollout
 
-
-@dataclass(frozen=True)
-class Data:
-    """Where the hospitals' images come from and how they are split and stored."""
-
-    covid_ct: str = setting("", "folder of COVID-CT as published; one site, its official split")
-    sars_cov_2: str = setting("", "folder of the SARS-CoV-2 CT-scan dataset; one site")
-    manifest: str = setting("", "CSV or parquet manifest with a site column; one site per value")
-    columns: str = setting(
-        "", "the manifest's own column names, such as path=file,label=dx,site=hospital"
-    )
-    labels: str = setting("", "names of classes beyond the usual, such as NCP=1,CP=0,Normal=0")
-    folder: str = setting("", "folder of one folder per class, or of such folders, one per site")
-    strict: bool = setting(
-        True, "stop at the first unusable file or row; false: go on without it and list it"
-    )
-    cache: str = setting("", "folder of decoded images; empty: the user's cache folder")
-    image_size: int = setting(64, "side of the network's input in pixels", low=16, high=1024)
-    resize: int = setting(
-        0, "side of the cached image in pixels; 0: image-size x 256/224 as published", low=0
-    )
-    val_fraction: float = setting(
-        0.15, "share of images for validation where there is no official split", low=0, high=0.5
-    )
-    test_fraction: float = setting(
-        0.25, "share of images for testing where there is no official split", low=0, high=0.6
-    )
-    duplicate_correlation: float = setting(
-        0.95,
-        "images that correlate above this at 32x32 are one group for the split; 1: none",
-        low=0,
-        high=1,
-    )
-    split_seed: int = setting(
-        0, "seed of splits, partition and shift, the same for every method and seed", low=0
-    )
-    shift: float = setting(
-        0.0,
-        "how far simulated scanners pull real sites apart: 0 not at all, 1 clearly",
-        low=0,
-        high=3,
-    )
-    slices: int = setting(8, "slices taken of a volume, evenly over its lungs", low=1, high=512)
-    window_level: float = setting(-600.0, "middle of the window on Hounsfield data, HU")
-    window_width: float = setting(1500.0, "width of the window on Hounsfield data, HU", low=1)
-    trim: bool = setting(False, "cut uniform borders off, as of figures cut out of papers")
-
-
-@dataclass(frozen=True)
-class Partition:
-    """Many hospitals out of each real data set."""
-
-    kind: str = setting(
-        "none",
-        "how images are dealt to hospitals",
-        choices=("none", "iid", "dirichlet", "quantity", "patient", "column"),
-    )
-    sites: int = setting(4, "hospitals per data set, except for column", low=1, high=10000)
-    alpha: float = setting(
-        0.5, "Dirichlet concentration of dirichlet and quantity; small: uneven", low=0.001
-    )
-    column: str = setting("", "column of the manifest whose values are hospitals, for column")
-
-
-@dataclass(frozen=True)
-class Phantom:
-    """Synthetic hospitals, so that everything runs without a patient's image."""
-
-    sites: int = setting(4, "synthetic hospitals beside the real ones", low=0, high=10000)
-    patients: int = setting(120, "patients per synthetic hospital", low=3)
-    slices: int = setting(2, "slices per patient", low=1, high=64)
-    shift: float = setting(
-        1.0, "how far the scanners differ: 0 not at all, 1 clearly", low=0, high=3
-    )
-    difficulty: float = setting(
-        0.5, "0: lesions plain to see, 1: barely visible among confounders", low=0, high=1
-    )
-    seed: int = setting(0, "seed of the synthetic patients", low=0)
+__all__ = [
+    "METHOD_SECTIONS",
+    "BatchNorm",
+    "Common",
+    "Config",
+    "Contrast",
+    "Data",
+    "Engine",
+    "Model",
+    "Partition",
+    "Personalise",
+    "Phantom",
+    "Server",
+    "Sharing",
+    "Train",
+]
 
 
 @dataclass(frozen=True)
@@ -218,35 +156,13 @@ class Personalise:
 
 
 @dataclass(frozen=True)
-class Engine:
-    """Where the clients run. No setting here but threads and precision changes a bit."""
+class Config(Common):
+    """One method's whole configuration: what all methods share, and what may differ."""
 
-    kind: str = setting("ray", "inline: this process; ray: workers", choices=("inline", "ray"))
-    workers: int = setting(0, "Ray workers; 0: one per core and threads", low=0)
-    threads: int = setting(
-        1, "torch threads of a client; part of the config because it changes bits", low=1, high=256
-    )
-    gpus: float = setting(0.0, "GPU share of a worker, such as 0.25", low=0, high=64)
-    address: str = setting("", "address of a running Ray cluster; empty: one of our own")
-    retries: int = setting(2, "fresh workers that a site gets when its worker dies", low=0)
-    timeout: float = setting(3600.0, "seconds that a round waits for a site", low=1)
-
-
-@dataclass(frozen=True)
-class Config:
-    """A run: which methods, which seeds, how long, and everything above."""
-
-    name: str = setting("federation", "name of the run, part of its folder's name")
-    methods: tuple[str, ...] = setting(("consilium",), "methods to run, in this order")
-    seeds: tuple[int, ...] = setting((0,), "seeds; every method runs with each", low=0)
     rounds: int = setting(10, "rounds of training", low=1)
     code: str = setting(
         "", "what the method brings beyond its settings: package.module:name of its Rules"
     )
-    folder: str = setting("", "run folder; empty: runs/NAME-DATE-TIME")
-    data: Data = field(default_factory=Data)
-    partition: Partition = field(default_factory=Partition)
-    phantom: Phantom = field(default_factory=Phantom)
     model: Model = field(default_factory=Model)
     train: Train = field(default_factory=Train)
     contrast: Contrast = field(default_factory=Contrast)
@@ -254,7 +170,9 @@ class Config:
     bn: BatchNorm = field(default_factory=BatchNorm)
     server: Server = field(default_factory=Server)
     personalise: Personalise = field(default_factory=Personalise)
-    engine: Engine = field(default_factory=Engine)
-    rollout: Rollout = field(default_factory=Rollout)
-    calendars: tuple[tuple[str, Calendar], ...] = ()
-    """Tables of the scenario: ``hospital.NAME`` or ``group.NAME``, in the order written."""
+
+
+METHOD_SECTIONS = tuple(
+    item.name for item in fields(Config) if item.name not in {each.name for each in fields(Common)}
+)
+"""What may differ between methods of one run. Data, engine and rollout are the same for all."""

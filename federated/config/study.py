@@ -1,120 +1,50 @@
-"""From files, overrides and Flower run-configs to one frozen ``Config``, parsed once at the edge.
+"""From dotted keys to one frozen ``Study``, parsed once at the edge.
 
 Keys are dotted and hyphenated (``train.local-epochs``); lists are comma-separated strings where a
 list cannot be written (command line, Flower run-config).
 """
 
-import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
-from federated.config.calendars import TABLES, calendar_values, calendars_of, split_calendars
+from federated.config.calendars import calendars_of, split_calendars
+from federated.config.external import look_in
+from federated.config.given import Given, with_scenario
 from federated.config.keys import KEYS, checked, find_key, plain
-from federated.config.presets import METHODS
+from federated.config.presets import METHODS, settings_of
 from federated.config.rollout import Rollout
-from federated.config.schema import Config
-from federated.errors import UserError, did_you_mean
+from federated.config.schema import METHOD_SECTIONS, Common, Config
+from federated.errors import UserError, did_you_mean, shown
 
-Given = Mapping[str, Any]
-"""What a user wrote: dotted key to value."""
+OF_METHODS = tuple(name for name in KEYS if name.split(".")[0] in METHOD_SECTIONS)
+"""The settings that may differ between the methods of a run."""
 
-METHOD_SECTIONS = (
-    "rounds",
-    "code",
-    "model",
-    "train",
-    "contrast",
-    "sharing",
-    "bn",
-    "server",
-    "personalise",
-)
-"""What may differ between methods of one run. Data and engine are the same for all of them."""
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+TAKEN = ("sites", "plots", "answers")
+"""Folders of a run beside those of its methods."""
+
+Settings = TypeVar("Settings", bound=Common)
 
 
-def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested tables as dotted keys, underscores in keys turned into hyphens."""
-    flat: dict[str, Any] = {}
-    for name, value in table.items():
-        # A hospital is called what it is called; only settings have hyphens for underscores.
-        own_name = prefix.endswith(("hospital.", "group."))
-        key = prefix + (name if own_name else name.replace("_", "-"))
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{key}."))
-        else:
-            flat[key] = value
-    return flat
+@dataclass(frozen=True)
+class Study:
+    """A parsed run.
 
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the settings in a TOML file as dotted keys.
-
-    Raises:
-        UserError: the file is missing or is not TOML.
+    Attributes:
+        common: What all methods share.
+        by_method: The whole configuration of each method.
+        bases: The method of ours, or of the user's own, that each derives from.
     """
-    try:
-        return flatten(tomllib.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        known = [str(p) for p in sorted(Path("configs").glob("**/*.toml"))]
-        hint = did_you_mean(str(path), known)
-        raise UserError(f"there is no config file {path}{hint}.") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder; name a .toml file in it.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}.") from None
 
+    common: Common
+    by_method: Mapping[str, Config]
+    bases: Mapping[str, str]
 
-def with_scenario(given: Given) -> dict[str, Any]:
-    """Return ``given`` with the scenario's own file, if it names one, read into it.
-
-    What the configuration says itself goes before what the file says.
-
-    Raises:
-        UserError: the file is missing or is not TOML.
-    """
-    name = given.get("rollout.scenario")
-    if not name:
-        return dict(given)
-    told = {f"rollout.{key}": value for key, value in read_toml(Path(str(name))).items()}
-    return {**told, **given, "rollout.scenario": ""}
-
-
-def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
-    """Return ``key=value`` words as dotted keys; values stay text until their type is known."""
-    given = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise UserError(f"'{word}' is not a setting; write key=value, such as rounds=5.")
-        given[_hyphenated(key.strip())] = value.strip()
-    return given
-
-
-def _hyphenated(key: str) -> str:
-    """Return a key with hyphens for underscores; a hospital is called what it is called."""
-    table, dot, last = key.rpartition(".") if key.startswith(TABLES) else ("", "", key)
-    return table + dot + last.replace("_", "-")
-
-
-def parse_run_config(run_config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a Flower run-config as what a user gave.
-
-    Flower overrides only keys that have a default in pyproject.toml, so every key is there. A key
-    that a method may set has the default "" there, which means: as the method says.
-    """
-    return {key: value for key, value in flatten(run_config).items() if value != ""}
-
-
-def run_config_defaults() -> dict[str, bool | int | float | str]:
-    """Return what ``[tool.flwr.app.config]`` in pyproject.toml must hold."""
-    of_methods = {key for method in METHODS.values() for key in method.settings}
-    defaults: dict[str, bool | int | float | str] = {}
-    for name, key in KEYS.items():
-        defaults[name] = "" if name in of_methods else plain(key.default)
-    return defaults
+    def cells(self) -> list[tuple[str, int]]:
+        """Return every (method, seed) of the run, in the order in which they run."""
+        return [(method, seed) for seed in self.common.seeds for method in self.common.methods]
 
 
 def build(given: Given) -> Config:
@@ -127,109 +57,142 @@ def build(given: Given) -> Config:
     values = {name: checked(find_key(name), value) for name, value in given.items()}
     config = Config(calendars=calendars_of(tables))
     for name, value in values.items():
-        *section, last = name.replace("-", "_").split(".")
-        if section:
-            part = replace(getattr(config, section[0]), **{last: value})
-            config = replace(config, **{section[0]: part})
-        else:
-            config = replace(config, **{last: value})
+        config = _with(config, name, value)
     return config
+
+
+def _with(config: Settings, name: str, value: Any) -> Settings:
+    *section, last = name.replace("-", "_").split(".")
+    if not section:
+        return replace(config, **{last: value})
+    part = replace(getattr(config, section[0]), **{last: value})
+    return replace(config, **{section[0]: part})
+
+
+def value_of(config: Common, name: str) -> Any:
+    """Return the value of a setting by its dotted name."""
+    value: Any = config
+    for part in name.replace("-", "_").split("."):
+        value = getattr(value, part)
+    return value
+
+
+def same_numbers(one: Study, other: Study) -> bool:
+    """Return whether two studies give the same results to the bit.
+
+    They may differ in the settings that are declared with ``changes_bits=False``, and in nothing
+    else: this decides what may change when a run is resumed, and which runs may be reused.
+    """
+    return _decisive(one) == _decisive(other)
+
+
+def _decisive(study: Study) -> dict[str, Config]:
+    free = {name: key.default for name, key in KEYS.items() if not key.changes_bits}
+    decisive = dict(study.by_method)
+    for method, config in decisive.items():
+        for name, default in free.items():
+            config = _with(config, name, default)
+        decisive[method] = config
+    return decisive
+
+
+def parse(given: Given) -> Study:
+    """Return the study that a user described.
+
+    Code that it names is looked for in the folders of ``modules``, from now on.
+
+    Raises:
+        UserError: one sentence on the first thing that is wrong.
+    """
+    common, tables = _split_method_tables(with_scenario(given))
+    common["methods"] = _names_of_methods(common, tables)
+    config = build(common)
+    _check_name(config.name)
+    look_in(config.modules)
+    for name, table in tables.items():
+        # A study's file may define more methods than one call of it runs.
+        if name not in config.methods and name not in METHODS and "base" not in table:
+            hint = did_you_mean(name, config.methods)
+            raise UserError(
+                f"[method.{shown(name)[1:-1]}] is not among methods = "
+                f"{plain(config.methods)}{hint}."
+            )
+    bases = {name: _base_of(name, tables.get(name, {})) for name in config.methods}
+    by_method = {name: _of_method(common, name, bases, tables.get(name, {})) for name in bases}
+    shared = {item.name: getattr(config, item.name) for item in fields(Common)}
+    return Study(Common(**shared), by_method, bases)
 
 
 def _split_method_tables(given: Given) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     common: dict[str, Any] = {}
     tables: dict[str, dict[str, Any]] = {}
     for name, value in given.items():
-        if name.startswith("method."):
-            _, method, *rest = name.split(".", 2)
-            tables.setdefault(method, {})[rest[0] if rest else ""] = value
-        else:
+        if not name.startswith("method."):
             common[name] = value
+            continue
+        _, method, *rest = name.split(".", 2)
+        if not rest:
+            raise UserError(
+                f"{shown(name)} = {shown(value)}: write [method.NAME] with settings in it."
+            )
+        tables.setdefault(method, {})[rest[0]] = value
     return common, tables
 
 
-@dataclass(frozen=True)
-class Study:
-    """A parsed run.
-
-    Attributes:
-        common: What all methods share; its ``METHOD_SECTIONS`` are at their defaults.
-        by_method: The whole configuration of each method.
-    """
-
-    common: Config
-    by_method: Mapping[str, Config]
-
-    def cells(self) -> list[tuple[str, int]]:
-        """Return every (method, seed) of the run, in the order in which they run."""
-        return [(method, seed) for seed in self.common.seeds for method in self.common.methods]
-
-
-def parse(given: Given) -> Study:
-    """Return the study that a user described.
-
-    Raises:
-        UserError: one sentence on the first thing that is wrong.
-    """
-    common, tables = _split_method_tables(with_scenario(given))
-    config = build(common)
-    for name, table in tables.items():
-        # A study's file may define more methods than one call of it runs.
-        if name not in config.methods and name not in METHODS and "base" not in table:
-            hint = did_you_mean(name, config.methods)
+def _names_of_methods(
+    common: Mapping[str, Any], tables: dict[str, dict[str, Any]]
+) -> tuple[str, ...]:
+    """Return the methods' names; one of the user's own, ``package.module:name``, gets a table."""
+    names = []
+    for entry in checked(KEYS["methods"], common.get("methods", Config.methods)):
+        _, colon, attribute = entry.rpartition(":")
+        if colon and (attribute in METHODS or "base" in tables.get(attribute, {})):
             raise UserError(
-                f"[method.{name}] is not among methods = {plain(config.methods)}{hint}."
+                f"methods = {shown(entry)}: there is a method {attribute} already; give yours "
+                "another name."
             )
-    by_method = {name: _of_method(common, name, tables.get(name, {})) for name in config.methods}
-    defaults = Config()
-    shared = replace(config, **{name: getattr(defaults, name) for name in METHOD_SECTIONS})
-    return Study(shared, by_method)
+        if colon:
+            tables[attribute] = {"base": entry, **tables.get(attribute, {})}
+        if not _NAME.fullmatch(attribute) or attribute in TAKEN:
+            raise UserError(
+                f"{shown(attribute)} is no name of a method: up to 64 letters of a to z, digits, "
+                f"hyphens and underscores are, but for {', '.join(TAKEN)}."
+            )
+        names.append(attribute)
+    return tuple(names)
 
 
-def run_config_of(given: Given) -> dict[str, bool | int | float | str]:
-    """Return what a user gave as a Flower run-config, a scenario's own file read into it.
-
-    Raises:
-        UserError: the scenario's file is missing or is not TOML.
-    """
-    return {key: plain(value) for key, value in with_scenario(given).items()}
-
-
-def study_from(run_config: Mapping[str, Any]) -> Study:
-    """Return the study that a Flower run-config describes, parsed once a process.
-
-    Raises:
-        UserError: as ``parse``.
-    """
-    given = parse_run_config(run_config)
-    # With their types: True and 1 are equal, and not the same setting.
-    return _parsed_once(tuple((key, type(value), value) for key, value in given.items()))
-
-
-@lru_cache(maxsize=16)
-def _parsed_once(given: tuple[tuple[str, type, Any], ...]) -> Study:
-    return parse({key: value for key, _, value in given})
-
-
-def _of_method(common: Mapping[str, Any], name: str, table: Mapping[str, Any]) -> Config:
-    own = {key: value for key, value in table.items() if key != "base"}
-    base = table.get("base", name)
-    if base not in METHODS:
+def _check_name(name: str) -> None:
+    if not name or len(name) > 100 or not name.isprintable() or "/" in name:
         raise UserError(
-            f"there is no method '{base}'{did_you_mean(base, METHODS)}; one of your own needs "
-            f"[method.{name}] with base = one of {', '.join(METHODS)}."
+            f"name = {shown(name)}: it becomes part of the run folder's name, so 1 to 100 "
+            "printable letters without a slash are needed."
         )
+
+
+def _base_of(name: str, table: Mapping[str, Any]) -> str:
+    base = table.get("base", name)
+    if not isinstance(base, str):
+        raise UserError(f"method.{name}.base = {shown(base)}: the name of a method is needed.")
+    return base
+
+
+def _of_method(
+    common: Mapping[str, Any], name: str, bases: Mapping[str, str], table: Mapping[str, Any]
+) -> Config:
+    own = {key: value for key, value in table.items() if key != "base"}
     for key in own:
         find_key(key)
         if key.split(".")[0] not in METHOD_SECTIONS:
             raise UserError(f"method.{name}.{key} is the same for all methods: set {key} instead.")
-    preset = METHODS[base].settings
-    several = len(build({"methods": common.get("methods", Config.methods)}).methods) > 1
-    for key in preset if several else ():
+    # A resolved table says all by itself: code that is elsewhere by now is not asked for.
+    resolved = ":" in bases[name] and own.keys() >= set(OF_METHODS)
+    preset = {} if resolved else settings_of(bases[name], name)
+    for key in preset if len(bases) > 1 else ():
         if key in common:
             raise UserError(
-                f"{key} makes the method {base} what it is; with several methods write it as "
-                f"method.{name}.{key}."
+                f"{key} makes the method {bases[name]} what it is; with several methods write it "
+                f"as method.{name}.{key}."
             )
     return _consistent(build({**preset, **common, **own}), name)
 
@@ -252,44 +215,3 @@ def _consistent(config: Config, method: str) -> Config:
     if config.data.val_fraction + config.data.test_fraction > 0.8:
         raise UserError("data.val-fraction and data.test-fraction leave under 20 % for training.")
     return config
-
-
-def to_toml(given: Given, study: Study) -> str:
-    """Return the resolved run as TOML that gives the same study when read again.
-
-    Each method's table holds all that may differ between methods, so that a later version with
-    other presets still reads this run as it was.
-    """
-    _, tables = _split_method_tables(given)
-    lines = ["# Every setting of this run; `consilium run` on this file repeats it."]
-    of_methods = [name for name in KEYS if name.split(".")[0] in METHOD_SECTIONS]
-    for name in KEYS:
-        if name not in of_methods:
-            lines.append(f"{name} = {_toml_value(_value_of(study.common, name))}")
-    for table, told in calendar_values(study.common.calendars):
-        kind, _, name = table.partition(".")
-        lines.append(f"\n[rollout.{kind}.{_toml_value(name)}]")
-        lines += [f"{key} = {_toml_value(value)}" for key, value in told.items()]
-    for method, config in study.by_method.items():
-        base = tables.get(method, {}).get("base", method)
-        lines += [f"\n[method.{method}]", f"base = {_toml_value(base)}"]
-        lines += [f"{name} = {_toml_value(_value_of(config, name))}" for name in of_methods]
-    return "\n".join(lines) + "\n"
-
-
-def _value_of(config: Config, name: str) -> Any:
-    value: Any = config
-    for part in name.replace("-", "_").split("."):
-        value = getattr(value, part)
-    return value
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    return repr(value)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from federated.config.schema import Config
+from federated.config.common import Common
 from federated.data import entry
 from federated.data.formats import images
 from federated.data.origins import origins, recipe_of
@@ -57,7 +57,7 @@ class SiteSummary:
     folder: Path
 
 
-def site_names(config: Config) -> tuple[str, ...]:
+def site_names(config: Common) -> tuple[str, ...]:
     """Return the names of the config's hospitals, sorted.
 
     Raises:
@@ -66,7 +66,7 @@ def site_names(config: Config) -> tuple[str, ...]:
     return tuple(_known(config))
 
 
-def _known(config: Config) -> Mapping[str, Origin]:
+def _known(config: Common) -> Mapping[str, Origin]:
     """Return the hospitals; those that no file decides on are listed once for all messages."""
     return origins(config) if table.is_any_given(config.data) else _synthetic(config)
 
@@ -74,7 +74,7 @@ def _known(config: Config) -> Mapping[str, Origin]:
 _synthetic = lru_cache(maxsize=4)(origins)
 
 
-def load_site(config: Config, site: str) -> SiteData:
+def load_site(config: Common, site: str) -> SiteData:
     """Return one hospital from the cache, which is filled first where it has to be.
 
     Raises:
@@ -91,7 +91,7 @@ def load_site(config: Config, site: str) -> SiteData:
     return data
 
 
-def prepare(config: Config, report: SiteProgress | None = None) -> tuple[SiteSummary, ...]:
+def prepare(config: Common, report: SiteProgress | None = None) -> tuple[SiteSummary, ...]:
     """Fill the cache for every hospital, on all cores, and return what each holds.
 
     Args:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from federated.config.schema import Config
+from federated.config.common import Common
 from federated.data import cache, importing, phantoms
 from federated.data.dealing import partition
 from federated.data.names import key_of
@@ -14,7 +14,7 @@ from federated.errors import UserError
 PHANTOM = "phantom-"
 
 
-def origins(config: Config) -> Mapping[str, Origin]:
+def origins(config: Common) -> Mapping[str, Origin]:
     """Return the config's hospitals by name, sorted; opens no image.
 
     Raises:
@@ -51,12 +51,12 @@ def _refuse_same_names(known: Iterable[Origin]) -> None:
             )
 
 
-def _dealing(config: Config) -> Dealing:
+def _dealing(config: Common) -> Dealing:
     by = config.partition
     return Dealing(by.kind != "none", by.column if by.kind == "column" else "")
 
 
-def recipe_of(config: Config, origin: Origin) -> Recipe:
+def recipe_of(config: Common, origin: Origin) -> Recipe:
     """Return the plan for a hospital's entry; opens no image."""
     if not origin.dataset:
         return Recipe(
@@ -71,7 +71,7 @@ def recipe_of(config: Config, origin: Origin) -> Recipe:
     return derived(config, origin, base)
 
 
-def _dataset_recipe(config: Config, dataset: str) -> Recipe:
+def _dataset_recipe(config: Common, dataset: str) -> Recipe:
     data = config.data
     listing, states = importing.located(table.list_images(data, dataset, _dealing(config)), data)
     return Recipe(

@@ -7,21 +7,21 @@ from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
-from federated.config.schema import Config
+from federated.config.common import Common
 from federated.data import cache, entry
 from federated.data.dealing import splits
 from federated.data.formats import images
 from federated.lazy import pd
 
 
-def key(config: Config, name: str) -> str:
+def key(config: Common, name: str) -> str:
     """Return the key of a phantom's entry."""
     return cache.key_of(
         "phantom", name, _settings(config), _code(), images.cached_side(config.data)
     )
 
 
-def _settings(config: Config) -> dict[str, float]:
+def _settings(config: Common) -> dict[str, float]:
     recipe = {name: value for name, value in asdict(config.phantom).items() if name != "sites"}
     data = config.data
     drawing = (data.val_fraction, data.test_fraction, data.split_seed)
@@ -41,7 +41,7 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def build(part: Path, config: Config, name: str, number: int) -> None:
+def build(part: Path, config: Common, name: str, number: int) -> None:
     """Fill the folder ``part`` with the phantom hospital of a number, from 0."""
     # Imported here: it is slow to import and needed only to build.
     from federated.phantom import phantom_site

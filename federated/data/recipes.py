@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from federated.config.schema import Config, Partition
+from federated.config.common import Common, Partition
 from federated.data import cache, entry
 from federated.data.dealing import partition as partitioning
 from federated.data.dealing import splits
@@ -75,7 +75,7 @@ class Recipe:
         return folder
 
 
-def derived(config: Config, origin: Origin, base: Recipe) -> Recipe:
+def derived(config: Common, origin: Origin, base: Recipe) -> Recipe:
     """Return the plan for a hospital that is part of a data set, or seen through a scanner."""
     from federated.phantom.scanner import profile_for  # SciPy: slow to import
 
@@ -129,7 +129,7 @@ def _dealt(whole: Path, partition: Partition, seed: int, drawn: bool) -> tuple[s
     return tuple(partitioning.assign(entry.read(whole).rows, partition, seed=seed, drawn=drawn))
 
 
-def _seen_through(pixels: Grey, names: list[str], config: Config, origin: Origin) -> Grey:
+def _seen_through(pixels: Grey, names: list[str], config: Common, origin: Origin) -> Grey:
     """Return images as the hospital's scanner shows them."""
     from federated.phantom.scanner import apply_profile, profile_for
 

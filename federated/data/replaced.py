@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from federated.config.schema import Config
+from federated.config.common import Common
 from federated.data import load_site
 from federated.data.formats import images
 from federated.data.formats.slices import Grey
@@ -17,7 +17,7 @@ SITES_KEPT = 16
 """They lie in this process's own memory, where the cache's are mapped and shared by all."""
 
 
-def replaced_scanner(config: Config, site: str, shift: float) -> SiteData:
+def replaced_scanner(config: Common, site: str, shift: float) -> SiteData:
     """Return a hospital, all splits, as its new scanner shows it; read-only, made once a process.
 
     Args:
@@ -26,12 +26,12 @@ def replaced_scanner(config: Config, site: str, shift: float) -> SiteData:
         shift: How different the new scanner is; 0: not at all.
     """
     # What a method trains with decides no pixel: all methods use the same images.
-    source = Config(data=config.data, partition=config.partition, phantom=config.phantom)
+    source = Common(data=config.data, partition=config.partition, phantom=config.phantom)
     return _replaced(source, site, shift)
 
 
 @lru_cache(maxsize=SITES_KEPT)
-def _replaced(config: Config, site: str, shift: float) -> SiteData:
+def _replaced(config: Common, site: str, shift: float) -> SiteData:
     return through_new_scanner(load_site(config, site), shift, config.data.split_seed)
 
 

@@ -8,7 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from federated.engine.running import check, open_grid, run
+    from federated.engine.checking import check
+    from federated.engine.running import open_grid, run
+
+HOMES = {"check": "checking", "open_grid": "running", "run": "running"}
 
 __all__ = ["check", "open_grid", "run"]
 
@@ -20,4 +23,4 @@ def __getattr__(name: str) -> Any:
     from federated.lazy import without_collector
 
     with without_collector():
-        return getattr(import_module("federated.engine.running"), name)
+        return getattr(import_module(f"federated.engine.{HOMES[name]}"), name)

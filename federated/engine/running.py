@@ -7,12 +7,12 @@ from typing import Any
 
 from flwr.app import Context, RecordDict
 
-from federated.config.study import Given, Study, run_config_of, study_from
+from federated.config.given import Given
+from federated.config.study import Study, parse
+from federated.config.writing import run_config_of
 from federated.data import site_names
+from federated.engine.checking import check_scenario
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, RunConfig
-from federated.learning.compute import device_for
-from federated.methods import check_method
-from federated.rollout.scenario import scenario_of
 
 SERVER_APP = "server.app:app"
 CLIENT_APP = "clients.app:app"
@@ -22,29 +22,6 @@ def load_app(reference: str) -> Any:
     """Return the object behind ``package.module:name``."""
     module, _, name = reference.partition(":")
     return getattr(import_module(module), name)
-
-
-def check(study: Study) -> None:
-    """Find mistakes that every site would run into, before any of them starts.
-
-    Raises:
-        UserError: a network does not fit its method, a GPU is wanted where there is none, or the
-            scenario does not fit the hospitals.
-    """
-    check_scenario(study)
-    if study.common.engine.kind == "inline":
-        device_for(study.common.engine.gpus)
-    for method, config in study.by_method.items():
-        check_method(config, method)
-
-
-def check_scenario(study: Study) -> None:
-    """Find what a scenario asks of hospitals that the run does not have.
-
-    Raises:
-        UserError: the scenario does not fit the hospitals.
-    """
-    scenario_of(study.common.rollout, study.common.calendars, site_names(study.common))
 
 
 @contextmanager
@@ -89,8 +66,8 @@ def run(given: Given, listener: Listener | None = None) -> None:
     Raises:
         UserError: a setting is wrong, or too few sites answered.
     """
-    run_config = run_config_of(given)
-    study = study_from(run_config)
+    study = parse(given)
+    run_config = run_config_of(study)  # all read what was decided here, not what was written
     check_scenario(study)
     with open_grid(study, run_config, listener) as grid:
         context = Context(RUN_ID, SERVER_NODE, {}, RecordDict(), dict(run_config))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from flwr.app import Message
 
+from federated.exchange.actions import Action
 from federated.exchange.exact import Accumulator, ExactSum
 from federated.exchange.sharing import WEIGHTS, Boundary, group
 from federated.exchange.wire import (
@@ -135,11 +136,12 @@ def read(request: Request, sent: Message, back: Message) -> Reply:
     if back.has_error():
         raise BadReplyError(back.error.reason or f"error {back.error.code}")
     arrays: Arrays = {}
-    if request.action == "train":
+    if request.action == Action.TRAIN:
         arrays = unpack_release(back.content, request.boundary)
         check_norm(request, arrays)
     reports = unpack_reports(back.content)
-    if request.action == "train" and not (reports and all(r.num_examples > 0 for r in reports)):
+    trained = reports and all(report.num_examples > 0 for report in reports)
+    if request.action == Action.TRAIN and not trained:
         raise BadReplyError("it trained on no image")
     return Reply(reports, arrays, payload_bytes(sent.content), payload_bytes(back.content))
 

@@ -115,10 +115,9 @@ def check_outputs(name: str, result: object) -> Tensor | None:
     parts = list(result) if isinstance(result, tuple | list) else [result]
     tensors = [p for p in parts if isinstance(p, Tensor) and p.is_floating_point()]
     if len(tensors) != len(parts) or not 1 <= len(parts) <= 2:
-        kinds = ", ".join(type(part).__name__ for part in parts)
         raise UserError(
-            f"{name} returns {type(result).__name__} of {kinds}; return logits (B, 2) alone or "
-            "(logits, embedding), in training as in evaluation."
+            f"{name} returns {_described(result)}; return logits (B, 2) alone or (logits, "
+            "embedding), in training as in evaluation."
         )
     logits = tensors[0]
     if logits.shape != (2, 2):
@@ -129,6 +128,15 @@ def check_outputs(name: str, result: object) -> Tensor | None:
     if not logits.isfinite().all():
         raise UserError(f"{name} returns logits that are not finite, with its first weights.")
     return tensors[1] if len(tensors) == 2 else None
+
+
+def _described(result: object) -> str:
+    if result is None:
+        return "None"
+    kind = f"a {type(result).__name__}"
+    if not isinstance(result, tuple | list):
+        return kind
+    return f"{kind} of {', '.join(type(part).__name__ for part in result)}"
 
 
 def not_averaged(make: Callable[[], nn.Module], image_size: int, seen: Watched) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
 """The code that methods bring, a file each; their settings are in ``federated.config.presets``."""
 
 from functools import lru_cache
-from importlib import import_module
 
 from torch import nn
 
+from federated.config.external import imported
 from federated.config.schema import Config
 from federated.errors import UserError
 from federated.exchange.sharing import Boundary
@@ -22,13 +22,7 @@ def rules_of(config: Config) -> Rules:
 
 @lru_cache(maxsize=16)
 def _loaded(reference: str) -> Rules:
-    module, _, name = reference.partition(":")
-    try:
-        rules = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(
-            f"code = '{reference}': {error}; it names a method's code as package.module:name."
-        ) from None
+    rules = imported(reference, "code")
     if not isinstance(rules, Rules):
         raise UserError(
             f"code = '{reference}' is a {type(rules).__name__} and no federated.methods.seam.Rules."

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from federated.config.study import Given, parse, parse_overrides, with_scenario
+from federated.config.given import Given, parse_overrides, with_scenario
+from federated.config.study import parse
 from federated.data import site_names
 from federated.errors import UserError
 from federated.questions.hospital_tables import one_table_each, without_tables

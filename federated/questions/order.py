@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from federated.config.study import Given, parse
+from federated.config.given import Given
+from federated.config.study import parse
 from federated.data import site_names
 from federated.errors import UserError
 from federated.plots.rows import MOST_ROWS, name_rows

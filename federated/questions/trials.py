@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from federated.config.study import Given, parse, with_scenario
+from federated.config.given import Given, with_scenario
+from federated.config.study import parse, same_numbers
 from federated.data import prepare
 from federated.engine import check, run
 from federated.errors import UserError
@@ -55,13 +55,7 @@ def trial(given: Given, folder: Path, changes: Mapping[str, Any]) -> Run:
 def _is_done(earlier: Run, settings: Given) -> bool:
     if not earlier.has_ended:
         return False
-    # The folder decides nothing, nor does where it ran; everything else must be as asked.
-    there = earlier.study.common
-    asked = {
-        method: replace(config, folder=there.folder, engine=there.engine)
-        for method, config in parse(settings).by_method.items()
-    }
-    if earlier.study.by_method != asked:
+    if not same_numbers(earlier.study, parse(settings)):
         raise UserError(
             f"{earlier.folder} holds a run with other settings; name another folder with --to."
         )

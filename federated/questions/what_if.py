@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from federated.answers import benefit, waiting
-from federated.config.study import Given, parse
+from federated.config.given import Given
+from federated.config.study import parse
 from federated.plots.rows import LINE, MOST_ROWS, heights, over_seeds, rows_axis, shifts
 from federated.plots.style import DOUBLE, legend_below, panels, short, site_looks, styled
 from federated.plots.text import TextColumns, text_table

@@ -12,12 +12,13 @@ FOLDER/
   answers/, plots/, summary.html   what was made of it
 """
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from federated.config.schema import Config
-from federated.errors import UserError
+from federated.config.common import Common
+from federated.errors import UserError, shown_path
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _cell(method: str, seed: int) -> Path:
     return Path(method) / f"seed-{seed}"
 
 
-def choose_folder(config: Config, *, new: bool) -> Path:
+def choose_folder(config: Common, *, new: bool) -> Path:
     """Return the run's absolute folder, as configured or named after the run and the time.
 
     Raises:
@@ -127,6 +128,11 @@ def choose_folder(config: Config, *, new: bool) -> Path:
         named = Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         return named.absolute()
     folder = Path(config.folder).expanduser().absolute()
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    if not nearest.is_dir():
+        raise UserError(f"{shown_path(nearest)} is a file; name a folder for the run.")
+    if new and not os.access(nearest, os.W_OK):
+        raise UserError(f"{shown_path(nearest)} cannot be written to; name another run folder.")
     if new and folder.exists() and any(folder.iterdir()):
         raise UserError(
             f"{folder} is not empty; name another folder, or go on with the run in it: "

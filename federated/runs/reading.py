@@ -10,12 +10,16 @@ run.timeline           # of a rollout: method, seed, round, site, activity, star
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from federated.config.study import Study, parse, read_toml
+from federated.config.external import reason
+from federated.config.given import read_toml
+from federated.config.study import Study, parse
 from federated.errors import UserError
 from federated.lazy import pd
 from federated.runs.columns import CELL, ROUND, SITE, SITE_ROUND, TIMELINE_COLUMNS
@@ -42,8 +46,9 @@ class Run:
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, commit and processor of the run."""
-        text = self.files.environment.read_text(encoding="utf-8")
-        return dict(json.loads(text))
+        path = self.files.environment
+        with _damage_of(path):
+            return dict(json.loads(path.read_text(encoding="utf-8")))
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -53,14 +58,16 @@ class Run:
         ``kept`` (the round chosen on the site's validation images), ``personalised``, ``own`` (of
         the method local) or ``final`` (what the site uses in the end).
         """
-        frame = pd.read_csv(
-            self.files.metrics,
-            dtype={"method": "str", "site": "str", "split": "str", "model": "str"},
-            keep_default_na=False,
-            # Python's float reads back the very bits that were written; pandas' own need not.
-            converters={"value": float},
-        )
-        return self.in_order(frame)
+        path = self.files.metrics
+        with _damage_of(path):
+            frame = pd.read_csv(
+                path,
+                dtype={"method": "str", "site": "str", "split": "str", "model": "str"},
+                keep_default_na=False,
+                # Python's float reads back the very bits that were written; pandas' need not.
+                converters={"value": float},
+            )
+            return self.in_order(frame)
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
@@ -74,13 +81,14 @@ class Run:
         path = self.files.timeline
         if not path.exists():
             return _nothing_took_time()
-        frame = pd.read_csv(
-            path,
-            dtype={"method": "str", "site": "str", "activity": "str"},
-            keep_default_na=False,
-            converters={"start": float, "end": float},
-        )
-        return self.in_order(frame)
+        with _damage_of(path):
+            frame = pd.read_csv(
+                path,
+                dtype={"method": "str", "site": "str", "activity": "str"},
+                keep_default_na=False,
+                converters={"start": float, "end": float},
+            )
+            return self.in_order(frame)
 
     def in_order(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return rows sorted by method as the run has them, seed and round, else as they were."""
@@ -95,8 +103,10 @@ class Run:
     @cached_property
     def events(self) -> pd.DataFrame:
         """What happened when, one row per event."""
-        lines = self.files.events.read_text(encoding="utf-8").splitlines()
-        return pd.DataFrame([json.loads(line) for line in lines])
+        path = self.files.events
+        with _damage_of(path):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            return pd.DataFrame([json.loads(line) for line in lines])
 
     @property
     def has_ended(self) -> bool:
@@ -143,6 +153,18 @@ def _nothing_took_time() -> pd.DataFrame:
     """Return the timeline of a run that is no rollout."""
     hours = {"start": float, "end": float}
     return pd.DataFrame(columns=list(TIMELINE_COLUMNS)).astype(hours)
+
+
+@contextmanager
+def _damage_of(path: Path) -> Iterator[None]:
+    """Have a file that is cut off, or is another one, end in one sentence."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged ({reason(error).rstrip('.')}); what a crash left behind is put in "
+            f"order by: consilium resume {path.parent}"
+        ) from error
 
 
 def load(path: str | Path) -> Run:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from federated import data
-from federated.config.schema import Config
+from federated.config.common import Common
 from federated.data import entry
 from federated.data.entry import CacheEntry
 from federated.data.origins import origins
@@ -51,7 +51,7 @@ class Surveyed:
         return shares
 
 
-def survey(config: Config, report: data.SiteProgress | None = None) -> tuple[Surveyed, ...]:
+def survey(config: Common, report: data.SiteProgress | None = None) -> tuple[Surveyed, ...]:
     """Import every hospital, unusable files left out and listed whatever ``data.strict`` says.
 
     Raises:

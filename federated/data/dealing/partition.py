@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from federated.config.schema import Config, Partition
+from federated.config.common import Common, Partition
 from federated.data.dealing.shares import Claim, Counts, counts_of, deal, largest_first
 from federated.data.names import is_site
 from federated.data.site import SPLITS
@@ -23,7 +23,7 @@ from federated.lazy import pd
 from federated.seeding import numpy_generator, seed_for
 
 
-def parts(config: Config, dataset: str, listing: Listing) -> tuple[str, ...]:
+def parts(config: Common, dataset: str, listing: Listing) -> tuple[str, ...]:
     """Return the names of the hospitals that a data set is dealt to.
 
     Raises:

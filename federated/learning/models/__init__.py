@@ -6,7 +6,6 @@ first. ``heads``, if it has one, names its head submodules, and
 ``min_size`` the smallest images in pixels.
 """
 
-import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from federated.errors import UserError, did_you_mean
+from federated.config.external import imported
+from federated.errors import UserError, did_you_mean, shown
 from federated.learning.models.blocks import require_size
 from federated.learning.models.convnet import ConvNet
 from federated.learning.models.covidnet import CovidNet
@@ -74,17 +74,11 @@ def build_model(
 
 def _imported(path: str) -> Callable[..., nn.Module]:
     """Return the factory that ``package.module:factory`` names."""
-    module_name, _, attribute = path.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
-        raise UserError(f"cannot import model '{path}': {error}") from error
-    factory: Any = getattr(module, attribute, None)
+    factory = imported(path, "model.name")
     if not callable(factory):
-        public = [key for key, value in vars(module).items() if callable(value)]
         raise UserError(
-            f"cannot import model '{path}': module {module_name} has no factory "
-            f"'{attribute}'{did_you_mean(attribute, public)}"
+            f"model.name = {shown(path)} is a value of type {type(factory).__name__}; name a "
+            "function or class that makes a network."
         )
     return factory  # type: ignore[no-any-return]
 

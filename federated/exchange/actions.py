@@ -1,0 +1,29 @@
+"""What the server asks of sites: the one list of message actions, read by all who name them."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """A Flower message type: its kind, and for all but the plain ones a name after a dot."""
+
+    REGISTER = "query.register"
+    TRAIN = "train"
+    TRAIN_FROZEN = "train.frozen"
+    EVALUATE = "evaluate"
+    FINISH = "train.finish"
+
+    @property
+    def handler(self) -> str:
+        """Return the name under which a ClientApp registers it, ``default`` for a plain one."""
+        return self.partition(".")[2] or "default"
+
+
+DOING: Mapping[str, str] = {
+    Action.REGISTER: "opening",
+    Action.TRAIN: "training",
+    Action.TRAIN_FROZEN: "training its own part",
+    Action.EVALUATE: "evaluating",
+    Action.FINISH: "last steps",
+}
+"""Action -> what a person sees that a site does."""
