@@ -1,4 +1,4 @@
-"""A network that does not suit a run gets one sentence before round 1; statistics are true means."""
+"""A network that does not suit a run gets one sentence; statistics are true means."""
 
 import peculiar
 import pytest
@@ -90,7 +90,7 @@ SMALL = {"data.image-size": "32"}
 @pytest.mark.parametrize("network", ["observed", "hand_written", "functional"])
 def test_statistics_that_recalibration_would_leave_are_named(network: str) -> None:
     given = {"methods": "consilium", "model.name": f"peculiar:{network}", **SMALL}
-    with pytest.raises(UserError, match="bn.recalibrate cannot re-estimate norm"):
+    with pytest.raises(UserError, match=r"bn\.recalibrate cannot re-estimate norm"):
         check(parse(given | {"engine.kind": "inline"}))
 
 
