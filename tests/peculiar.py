@@ -18,10 +18,10 @@ class Net(nn.Module):
 
     heads = ("head",)
 
-    def __init__(self, norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> None:
+    def __init__(self, make_norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, CHANNELS, 3, 2, 1, bias=False)
-        self.norm = norm(CHANNELS)
+        self.norm = make_norm(CHANNELS)
         self.second = nn.Conv2d(CHANNELS, 16, 3, 2, 1)
         self.head = nn.Linear(16, 2)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
+from torch import Tensor, nn
 
 from federated.runs.reading import Run
 
@@ -111,3 +112,34 @@ def test_server_optimizer_with_lr_one_and_no_memory_is_the_mean(run_tiny) -> Non
     a, b = shared(run, "fedavg"), shared(run, "fedavgm")
     for name in a:
         np.testing.assert_allclose(a[name], b[name], rtol=1e-6, atol=1e-7)
+
+
+class HeadsAlone(nn.Module):
+    """A network that is all head."""
+
+    heads = ("net",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        body = [nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1)]
+        self.net = nn.Sequential(*body, nn.Flatten(), nn.Linear(4, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(x)
+        return logits
+
+
+def test_fedper_on_a_network_of_heads_is_local_training(run_tiny) -> None:
+    run = run_tiny(methods="local,fedper", model__name=f"{__name__}:HeadsAlone")
+    expected, found = numbers(run, "local"), numbers(run, "fedper")
+    pd.testing.assert_frame_equal(expected, found, check_exact=True)
+
+
+def test_fedper_shares_all_but_the_heads(run_tiny) -> None:
+    run = run_tiny(methods="fedavg,fedper")
+    whole, body = shared(run, "fedavg"), shared(run, "fedper")
+    heads = {
+        name for name in whole if name.startswith(("weights/classifier", "weights/projection"))
+    }
+    assert heads and body.keys() == whole.keys() - heads
+    assert any("running_mean" in name for name in body)

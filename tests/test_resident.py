@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import peculiar
@@ -37,12 +38,17 @@ def test_the_order_in_which_a_process_serves_its_sites_changes_no_bit(
     given = tiny("forwards", methods="fedbn", model__name=f"peculiar:{network}")
     run(given)
     forwards = bits(Path(given["folder"]))
-    serve = InlineGrid.send_and_receive
+    served = InlineGrid.send_and_sum, InlineGrid.deliver
 
-    def backwards(self: InlineGrid, messages, *, timeout=None):  # type: ignore[no-untyped-def]
-        return serve(self, list(messages)[::-1], timeout=timeout)
+    def send_and_sum(self, request, orders, timeout):  # type: ignore[no-untyped-def]
+        results = served[0](self, request, orders[::-1], timeout)
+        return replace(results, by_order=results.by_order[::-1])
 
-    monkeypatch.setattr(InlineGrid, "send_and_receive", backwards)
+    def deliver(self, messages, timeout):  # type: ignore[no-untyped-def]
+        return served[1](self, messages[::-1], timeout)
+
+    monkeypatch.setattr(InlineGrid, "send_and_sum", send_and_sum)
+    monkeypatch.setattr(InlineGrid, "deliver", deliver)
     given = tiny("backwards", methods="fedbn", model__name=f"peculiar:{network}")
     run(given)
     assert len(forwards) > 10
