@@ -7,7 +7,8 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from federated.config.schema import Config
-from federated.config.writing import study_from, to_toml
+from federated.config.study import Study
+from federated.config.writing import study_from
 from federated.data import site_names
 from federated.exchange.fingerprint import code_digest
 from federated.exchange.sharing import WEIGHTS, as_group
@@ -15,10 +16,10 @@ from federated.exchange.wire import ALL_SITES, Order
 from federated.learning.network import network_of
 from federated.methods import check_method, configured_boundary, rules_of
 from federated.rollout.scenario import scenario_of
-from federated.runs.environment import environment
-from federated.runs.folder import choose_folder
+from federated.runs.folder import choose_folder, claimed
 from server.cell import Cell
 from server.grids import SummingGrid, summing
+from server.opening import opened
 from server.record import Record
 from server.registration import Host, register
 from server.rounds import run_cell
@@ -30,15 +31,22 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the whole study on any grid; results go to the run folder."""
     study = study_from(context.run_config)
-    common, cells = study.common, study.cells()
-    folder = choose_folder(common, new=False)
-    record = Record.open(folder, to_toml(study), environment(), getattr(grid, "listener", None))
+    for method, config in study.by_method.items():
+        check_method(config, method)
+    folder = choose_folder(study.common, new=False)
+    if not study.common.folder:
+        folder = claimed(folder)
     if not hasattr(grid, "listener"):
         # `flwr run` streams this line; results do not travel back by themselves.
         logging.getLogger("flwr").info("Results go to %s", folder.absolute())
-    for method, config in study.by_method.items():
-        check_method(config, method)
-    order = Order(*cells[0], 0, "", str(folder.absolute()), code_digest())
+    with opened(folder, study, getattr(grid, "listener", None)) as record:
+        run_study(grid, record, study)
+
+
+def run_study(grid: Grid, record: Record, study: Study) -> None:
+    """Register the hospitals, and run every cell of the study or go on with it."""
+    common, cells = study.common, study.cells()
+    order = Order(*cells[0], 0, "", str(record.folder.absolute()), code_digest())
     timeout = common.engine.timeout
     hosts = register(grid, record, site_names(common), order=order, timeout=timeout)
     for method, seed in cells:

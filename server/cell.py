@@ -59,6 +59,11 @@ class Cell:
         return self.record.folder / self.method / f"seed-{self.seed}"
 
     @property
+    def whose(self) -> dict[str, Any]:
+        """What this cell's checkpoints say of whose they are."""
+        return {"run": self.record.run, "method": self.method, "seed": self.seed}
+
+    @property
     def shares(self) -> bool:
         """Whether anything leaves a site; without it every site is on its own."""
         return bool(self.boundary.shared)

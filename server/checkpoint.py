@@ -14,8 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from federated.errors import UserError
 from federated.exchange.sharing import WEIGHTS, as_group, group
-from federated.storage import DamagedFileError, read_tensors, remove_tensors, write_tensors
+from federated.storage import (
+    DamagedFileError,
+    read_tensors,
+    remove_tensors,
+    sweep,
+    write_tensors,
+)
 from server.rules import Arrays, ServerState
 from server.standing import Standing
 
@@ -51,28 +58,60 @@ class Checkpoint:
         return {name: getattr(self, name) for name in names} | {"standing": self.standing.facts()}
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint and forget all but the last two."""
+def save(folder: Path, checkpoint: Checkpoint, whose: Mapping[str, Any]) -> None:
+    """Write a checkpoint of a run, method and seed, and forget all but the last two."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = _as_torch(_flat(checkpoint.server))
-    write_tensors(_path(folder, checkpoint.round), tensors, checkpoint.facts())
+    tensors, facts = _as_torch(_flat(checkpoint.server)), checkpoint.facts()
+    write_tensors(_path(folder, checkpoint.round), tensors, {**facts, "whose": dict(whose)})
     for old in _rounds(folder)[:-KEPT]:
         remove_tensors(_path(folder, old))
 
 
-def load(folder: Path) -> Checkpoint | None:
-    """Return the newest undamaged checkpoint, or None.
+def load(folder: Path, whose: Mapping[str, Any], before: int | None = None) -> Checkpoint | None:
+    """Return the newest undamaged checkpoint, or None if there never was one.
 
     A damaged one is passed over: the one before it repeats its round to the same bits.
+
+    Args:
+        folder: Of the cell.
+        whose: Run, method and seed, as it must say.
+        before: Only of a round before this one.
+
+    Raises:
+        UserError: all of them are damaged, or one is of another run.
     """
-    for round in reversed(_rounds(folder)):
+    if not folder.exists():
+        return None
+    sweep(folder)
+    rounds = [round for round in _rounds(folder) if before is None or round < before]
+    for round in reversed(rounds):
         try:
             tensors, facts = read_tensors(_path(folder, round))
         except (DamagedFileError, FileNotFoundError):
             continue
+        check_lineage(_path(folder, round), facts.pop("whose", {}), whose)
         standing = Standing.from_facts(facts.pop("standing"))
         return Checkpoint(_unflat(tensors), standing=standing, **facts)
+    if rounds:
+        raise UserError(
+            f"all checkpoints in {folder} are damaged; put them back from a copy, or begin the run "
+            "anew in another folder."
+        )
     return None
+
+
+def check_lineage(path: Path, found: Mapping[str, Any], whose: Mapping[str, Any]) -> None:
+    """Refuse a file of another run, method or seed.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    for name, value in whose.items():
+        if found.get(name) != value:
+            raise UserError(
+                f"{path} is of {name} {found.get(name)!r} and not of {value!r}: it was put here "
+                "from elsewhere; put the run's own checkpoint back, or begin the run anew."
+            )
 
 
 def save_before(folder: Path, site: str, server: ServerState) -> None:

@@ -1,14 +1,4 @@
-"""The run folder as the server writes it: what is known of the run outside the hospitals.
-
-RUN/
-config.toml                 every setting; reading it again gives the same run
-environment.json            versions, commit, processor
-metrics.csv                 long form: one number a line
-events.jsonl                what happened when
-timeline.csv                a rollout in virtual time: who did what from when to when
-METHOD/seed-0/              checkpoint of the last rounds, shared.safetensors at the end
-sites/                      the hospitals' own side, closed to the server
-"""
+"""What the server writes down of a run: numbers, events and virtual time."""
 
 import csv
 import json
@@ -19,12 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from federated.config.given import parse_toml, read_toml
-from federated.config.study import parse, same_numbers
 from federated.errors import UserError
 from federated.exchange.wire import Report
-from federated.runs.columns import METRIC_COLUMNS, TIMELINE_COLUMNS
-from federated.storage import write_bytes
+from federated.runs.columns import TIMELINE_COLUMNS
+from federated.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -41,39 +29,19 @@ Listener = Callable[[Mapping[str, Any]], None]
 
 
 class Record:
-    """Appends to ``metrics.csv`` and ``events.jsonl``, and can take back what a crash left."""
+    """Appends to ``metrics.csv`` and ``events.jsonl``, and can take back what a crash left.
 
-    def __init__(self, folder: Path, listener: Listener | None = None) -> None:
-        self.folder = folder
+    Args:
+        folder: The run's.
+        run: The run's id.
+        listener: Told of every event.
+    """
+
+    def __init__(self, folder: Path, run: str = "", listener: Listener | None = None) -> None:
+        self.folder, self.run = folder, run
         self._listener = listener
-        self._metrics = folder / "metrics.csv"
-        self._events = folder / "events.jsonl"
-        self._timeline = folder / "timeline.csv"
-
-    @classmethod
-    def open(
-        cls, folder: Path, config: str, environment: Mapping[str, Any], listener: Listener | None
-    ) -> "Record":
-        """Return the record of a new run, or of the run already in ``folder`` if it is the same.
-
-        Raises:
-            UserError: the folder holds a run with another configuration.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        written = folder / "config.toml"
-        if written.exists() and not _same_numbers(written, config):
-            raise UserError(
-                f"{folder} holds a run with other settings; name another folder, or go on with "
-                f"that run: consilium resume {folder}"
-            )
-        record = cls(folder, listener)
-        if not written.exists():
-            content = json.dumps(environment, indent=1).encode()
-            write_bytes(folder / "environment.json", content)
-            write_bytes(record._metrics, (",".join(METRIC_COLUMNS) + "\n").encode())
-            write_bytes(record._events, b"")
-            write_bytes(written, config.encode())
-        return record
+        files = RunFolder(folder)
+        self._metrics, self._events, self._timeline = files.metrics, files.events, files.timeline
 
     def add(self, method: str, seed: int, round: int, reports: Iterable[Report]) -> None:
         """Append reports to ``metrics.csv``, numbers in full precision."""
@@ -113,14 +81,20 @@ class Record:
         return lengths
 
     def take_back(self, sizes: Mapping[str, int]) -> None:
-        """Cut the files back to what they were at a checkpoint."""
+        """Cut the files back to what they were at a checkpoint.
+
+        Raises:
+            UserError: one is shorter than that: something is lost that no round would repeat.
+        """
         if self._timeline.name not in sizes:
             self._timeline.unlink(missing_ok=True)
         for name, size in sizes.items():
-            os.truncate(self.folder / name, size)
-
-
-def _same_numbers(written: Path, config: str) -> bool:
-    """Return whether the run on disk and the one to record give the same results to the bit."""
-    asked = parse_toml(config, "the run's configuration")
-    return same_numbers(parse(read_toml(written)), parse(asked))
+            path = self.folder / name
+            length = path.stat().st_size if path.exists() else 0
+            if length < size:
+                raise UserError(
+                    f"{path} is damaged: it has {length} bytes, and had {size} when the newest "
+                    "checkpoint was written. Put it back from a copy, or begin the run anew in "
+                    "another folder."
+                )
+            os.truncate(path, size)

@@ -30,11 +30,11 @@ def run_cell(cell: Cell) -> None:
         RunStoppedError: a round had fewer good replies than ``server.min-sites``, or its step led
             to weights that are not finite.
     """
-    reached = checkpoint.load(cell.folder)
+    reached = checkpoint.load(cell.folder, cell.whose)
     if reached is None:
         # Saved before round 1 too, so that a crash in it leaves no rows that no one takes back.
         reached = Checkpoint(ServerState(cell.initial), cell.record.sizes())
-        checkpoint.save(cell.folder, reached)
+        checkpoint.save(cell.folder, reached, cell.whose)
     if reached.finished:
         return
     cell.record.take_back(reached.sizes)
@@ -46,7 +46,8 @@ def run_cell(cell: Cell) -> None:
     stayed = [site for site in standing.joined if site not in standing.left]
     last_steps(cell, standing, sorted(stayed), cell.config.rounds)
     cell.emit("cell-ended")
-    checkpoint.save(cell.folder, replace(reached, finished=True, sizes=cell.record.sizes()))
+    done = replace(reached, finished=True, sizes=cell.record.sizes())
+    checkpoint.save(cell.folder, done, cell.whose)
 
 
 def run_round(cell: Cell, timeline: Timeline, before: Checkpoint, number: int) -> Checkpoint:
@@ -64,7 +65,7 @@ def run_round(cell: Cell, timeline: Timeline, before: Checkpoint, number: int) -
 
     record(cell, round, seconds=time.perf_counter() - began, **timeline.facts(round))
     after = replace(after, sizes=cell.record.sizes())
-    checkpoint.save(cell.folder, after)
+    checkpoint.save(cell.folder, after, cell.whose)
     return after
 
 

@@ -17,7 +17,8 @@ from federated.data.site import Split
 from federated.engine.grid import FIRST_SITE_NODE
 from federated.engine.inline import InlineGrid
 from federated.exchange.fingerprint import code_digest
-from federated.exchange.sharing import group, norm_tensors
+from federated.exchange.norms import norm_tensors
+from federated.exchange.sharing import group
 from federated.exchange.wire import pack_groups, pack_order, unpack_reports
 from federated.learning.evaluation import embed, recalibrate
 from federated.learning.memory import unit

@@ -150,7 +150,7 @@ def _execute(given: dict[str, Any], arguments: argparse.Namespace, *, new: bool)
     from federated.config.study import parse
     from federated.engine.ray.start import start_ahead
     from federated.lazy import without_collector
-    from federated.runs.folder import choose_folder
+    from federated.runs.folder import choose_folder, claimed
 
     study, style = parse(given), str(arguments.style)
     folder = choose_folder(study.common, new=new)
@@ -166,6 +166,8 @@ def _execute(given: dict[str, Any], arguments: argparse.Namespace, *, new: bool)
         summaries = prepare(study.common, report)
     for line in site_lines(summaries):
         _say(line, style)
+    if not study.common.folder:
+        folder = claimed(folder)
     _say(f"run folder: {folder}", style)
     try:
         with progress(study, sites, style=style) as shown, stoppable(shown) as listener:

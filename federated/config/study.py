@@ -180,14 +180,14 @@ def _base_of(name: str, table: Mapping[str, Any]) -> str:
 def _of_method(
     common: Mapping[str, Any], name: str, bases: Mapping[str, str], table: Mapping[str, Any]
 ) -> Config:
-    own = {key: value for key, value in table.items() if key != "base"}
+    own = {key: value for key, value in table.items() if key not in ("base", "resolved")}
     for key in own:
         find_key(key)
         if key.split(".")[0] not in METHOD_SECTIONS:
             raise UserError(f"method.{name}.{key} is the same for all methods: set {key} instead.")
-    # A resolved table says all by itself: code that is elsewhere by now is not asked for.
-    resolved = ":" in bases[name] and own.keys() >= set(OF_METHODS)
-    preset = {} if resolved else settings_of(bases[name], name)
+    # A resolved table says all by itself: neither code that is elsewhere by now nor a preset that
+    # is another by now is asked; a setting newer than the table has its default.
+    preset = {} if table.get("resolved") is True else settings_of(bases[name], name)
     for key in preset if len(bases) > 1 else ():
         if key in common:
             raise UserError(

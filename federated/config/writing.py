@@ -30,7 +30,7 @@ def to_toml(study: Study) -> str:
         lines.append(f"\n[rollout.{kind}.{_toml(name)}]")
         lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
     for method, config in study.by_method.items():
-        lines += [f"\n[method.{method}]", f"base = {_toml(study.bases[method])}"]
+        lines += [f"\n[method.{method}]", f"base = {_toml(study.bases[method])}", "resolved = true"]
         lines += [f"{name} = {_toml(value_of(config, name))}" for name in OF_METHODS]
     return "\n".join(lines) + "\n"
 

@@ -11,8 +11,10 @@ from federated.config.given import Given
 from federated.config.study import Study, parse
 from federated.config.writing import run_config_of
 from federated.data import site_names
-from federated.engine.checking import check_scenario
+from federated.engine.checking import check, check_scenario
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, RunConfig
+
+__all__ = ["check", "open_grid", "run"]
 
 SERVER_APP = "server.app:app"
 CLIENT_APP = "clients.app:app"

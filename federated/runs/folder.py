@@ -2,6 +2,8 @@
 
 FOLDER/
   config.toml                      every setting; reading it again gives the same run
+  lineage.json                     the run's id, its settings and its code, for whoever goes on
+  lock                             held by the process that works on the run
   environment.json                 versions, commit, processor
   metrics.csv, metrics.parquet     long form: one number a row
   events.jsonl                     what happened when
@@ -12,6 +14,7 @@ FOLDER/
   answers/, plots/, summary.html   what was made of it
 """
 
+import itertools
 import os
 import time
 from dataclasses import dataclass
@@ -55,6 +58,16 @@ class RunFolder:
     def config(self) -> Path:
         """Every setting of the run."""
         return self.path / "config.toml"
+
+    @property
+    def lineage(self) -> Path:
+        """What the run is, for whoever goes on with it."""
+        return self.path / "lineage.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that works on the run."""
+        return self.path / "lock"
 
     @property
     def environment(self) -> Path:
@@ -139,3 +152,19 @@ def choose_folder(config: Common, *, new: bool) -> Path:
             f"consilium resume {folder}"
         )
     return folder
+
+
+def claimed(folder: Path) -> Path:
+    """Return a new, empty folder for a run without a name of its own: ``folder``, or one beside it.
+
+    Two runs that begin in the same second get two folders.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        place = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        try:
+            place.mkdir()
+        except FileExistsError:
+            continue
+        return place
+    raise AssertionError("there are always more numbers")
