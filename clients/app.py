@@ -1,13 +1,8 @@
-"""The Flower ClientApp of a hospital. Handlers unpack, call and pack; the work is in clients.work.
+"""The Flower ClientApp of a hospital: handlers unpack, call and pack, and do no work."""
 
-A node is told who it is by its node-config: ``site = "NAME"``. In a simulation, where it has only
-``partition-id`` k of ``num-partitions`` n, it hosts the sites k, k + n, k + 2n, ... in name order.
-``vault = "FOLDER"`` says where private state lives, and any setting, such as ``data.covid-ct``, may
-be given there too.
-"""
-
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,95 +10,99 @@ from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from clients import finish, pooled, work
+from clients.node import (
+    NotHereError,
+    NoVaultError,
+    OtherCodeError,
+    hosted_sites,
+    named_sites,
+    received,
+    study_of,
+    vault_root,
+)
 from clients.site import Site, open_site, open_vault
 from clients.vault import log_failure, private_folder
-from federated.config.given import flatten
-from federated.config.study import Study
-from federated.config.writing import study_from
-from federated.data import site_names
 from federated.exchange.actions import Action
-from federated.exchange.fingerprint import code_digest
+from federated.exchange.failures import (
+    BAD_ORDER,
+    BAD_WEIGHTS,
+    DIVERGED,
+    FAILED,
+    NO_VAULT,
+    NOT_HERE,
+    OTHER_CODE,
+    REASONS,
+)
 from federated.exchange.wire import (
-    ALL_SITES,
+    BadOrderError,
+    BadTensorsError,
     Order,
     Report,
     pack_reply,
-    unpack_order,
     unpack_tensors,
 )
 from federated.learning.training import DivergedError
 
-FAILED, DIVERGED, OTHER_CODE = 1001, 1002, 1003
-"""Codes of the error replies. No text of an exception is sent: it may name a patient's file."""
-
-REASONS = {
-    FAILED: "it failed; its own log says why",
-    DIVERGED: "its training diverged: the loss was not finite",
-    OTHER_CODE: "its code is not the server's; install the same version on both sides",
+CODES: Mapping[type[Exception], int] = {
+    DivergedError: DIVERGED,
+    OtherCodeError: OTHER_CODE,
+    BadOrderError: BAD_ORDER,
+    BadTensorsError: BAD_WEIGHTS,
+    NotHereError: NOT_HERE,
+    NoVaultError: NO_VAULT,
 }
+"""Codes of the error replies; whatever else happens is ``FAILED``."""
 
 
-class OtherCodeError(Exception):
-    """The server runs other code than this site."""
+class Hospital(ClientApp):
+    """A ClientApp whose failures stay at home, those before any handler is chosen included.
+
+    Flower's default sends the traceback to the server, file names included. Here a failure is
+    answered with a fixed code, and its traceback goes to the site's own log.
+    """
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """Return the reply to a message, or what kind of failure there was."""
+        try:
+            return super().__call__(message, context)
+        except Exception as error:
+            keep_at_home(message, context)
+            code = CODES.get(type(error), FAILED)
+            return Message(Error(code, REASONS[code]), reply_to=message)
 
 
-def study_of(context: Context) -> Study:
-    """Return the run as this node sees it: the run-config, then the node's own settings."""
-    own = {key: value for key, value in context.node_config.items() if key not in NODE_KEYS}
-    return study_from({**flatten(context.run_config), **own})
+def keep_at_home(message: Message, context: Context) -> None:
+    """Write the failure being handled to the log of the site that an order is for.
 
-
-NODE_KEYS = ("site", "vault", "partition-id", "num-partitions")
-
-
-def hosted_sites(context: Context, study: Study) -> tuple[str, ...]:
-    """Return which hospitals this node acts for."""
-    own = context.node_config
-    if "site" in own:
-        return (str(own["site"]),)
-    return site_names(study.common)[int(own["partition-id"]) :: int(own["num-partitions"])]
-
-
-def vault_root(context: Context, order: Order) -> Path:
-    """Return the folder of this node's vaults."""
-    return Path(str(context.node_config.get("vault") or Path(order.folder) / "sites"))
-
-
-def failures_stay_home(
-    message: Message, context: Context, call_next: Callable[[Message, Context], Message]
-) -> Message:
-    """Answer a failure with a fixed code; its traceback goes to the site's own log (a Flower mod).
-
-    Flower's default sends the traceback to the server, file names included.
+    If the order is malformed, to that of the node; without a vault, the node's own output has it.
     """
     try:
-        return call_next(message, context)
-    except Exception as error:
-        order = unpack_order(message)
-        folder = private_folder(vault_root(context, order), order.site or f"node-{context.node_id}")
-        log_failure(folder, f"{message.metadata.message_type} {order.method} round {order.round}")
-        codes = {DivergedError: DIVERGED, OtherCodeError: OTHER_CODE}
-        code = codes.get(type(error), FAILED)
-        return Message(Error(code, REASONS[code]), reply_to=message)
+        try:
+            order = received(message)
+            root, name = vault_root(context, order), order.site
+            doing = f"{message.metadata.message_type!r} {order.method} round {order.round}"
+        except (BadOrderError, OtherCodeError):
+            root, name = Path(str(context.node_config["vault"])), ""
+            doing = f"{message.metadata.message_type!r:.80}"
+        log_failure(private_folder(root, name or f"node-{context.node_id}"), doing)
+    except Exception:
+        logging.getLogger("flwr").exception("A failure could not be written to a vault's log.")
 
 
 def members(message: Message, context: Context) -> tuple[Order, list[Site]]:
     """Return the order and the sites that this node trains: one, or all of them when pooled.
 
+    Nothing is written before all of the order is checked.
+
     Raises:
-        OtherCodeError: the order's code digest is not this code's.
+        BadOrderError: the order is malformed.
+        OtherCodeError: it comes from other code.
+        NotHereError: it is about what is not here.
+        NoVaultError: there is no place for private state.
     """
-    order = unpack_order(message)
-    if order.code != code_digest():
-        raise OtherCodeError(f"server {order.code}, site {code_digest()}")
-    study = study_of(context)
-    config, root = study.by_method[order.method], vault_root(context, order)
-    hosted = hosted_sites(context, study)
-    names = [order.site] if order.site else list(hosted)
-    if order.site == ALL_SITES:
-        names = list(site_names(study.common))
-    elif not set(names) <= set(hosted):
-        raise ValueError(f"this node hosts {hosted} and not {names}")
+    order, study = received(message), study_of(context)
+    names, root = named_sites(order, context, study), vault_root(context, order)
+    config = study.by_method[order.method]
     vaults = [open_vault(root, name, order.method, order.seed) for name in names]
     return order, [
         open_site(config, name, seed=order.seed, vault=vault)
@@ -111,7 +110,13 @@ def members(message: Message, context: Context) -> tuple[Order, list[Site]]:
     ]
 
 
-app = ClientApp(mods=[failures_stay_home])
+def timed(reports: Iterable[Report], started: float) -> list[Report]:
+    """Return reports with the seconds since ``started`` in them."""
+    seconds = time.perf_counter() - started
+    return [replace(r, metrics={**r.metrics, "seconds": seconds}) for r in reports]
+
+
+app = Hospital()
 
 
 @app.query(Action.REGISTER.handler)
@@ -129,14 +134,12 @@ def train(message: Message, context: Context) -> Message:
     """Train one round and release what is shared."""
     started = time.perf_counter()
     order, sites = members(message, context)
-    sent = unpack_tensors(message.content)
+    sent = unpack_tensors(message.content, sites[0].boundary)
     if sites[0].config.train.pooled:
         released, reports = pooled.train(sites, order, sent)
     else:
         released, reports = work.train(sites[0], order, sent)
-    seconds = time.perf_counter() - started
-    reports = [replace(r, metrics={**r.metrics, "seconds": seconds}) for r in reports]
-    return pack_reply(message, released, reports)
+    return pack_reply(message, released, timed(reports, started))
 
 
 @app.train(Action.TRAIN_FROZEN.handler)
@@ -144,18 +147,16 @@ def train_frozen(message: Message, context: Context) -> Message:
     """Train one round only what is private, and release nothing."""
     started = time.perf_counter()
     order, sites = members(message, context)
-    sent = unpack_tensors(message.content)
+    sent = unpack_tensors(message.content, sites[0].boundary)
     reports = [report for site in sites for report in work.train_frozen(site, order, sent)]
-    seconds = time.perf_counter() - started
-    reports = [replace(r, metrics={**r.metrics, "seconds": seconds}) for r in reports]
-    return pack_reply(message, None, reports)
+    return pack_reply(message, None, timed(reports, started))
 
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """Evaluate the server's weights on validation and test images."""
     order, sites = members(message, context)
-    sent = unpack_tensors(message.content)
+    sent = unpack_tensors(message.content, sites[0].boundary)
     reports = [report for site in sites for report in work.evaluate(site, order, sent)]
     return pack_reply(message, None, reports)
 

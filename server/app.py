@@ -82,6 +82,7 @@ def open_cell(
         initial={spec.name: state[spec.name].numpy() for spec in boundary.shared},
         scenario=scenario_of(config.rollout, config.calendars, list(sites)),
         train_images={site: host.train_images for site, host in sites.items()},
+        everyone=tuple(hosts) if config.train.pooled else (),
         server_rule=rules.server,
     )
 

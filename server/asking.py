@@ -49,7 +49,16 @@ def ask(
     if not orders:
         return Replies()
     limit = cell.config.server.norm_limit
-    request = Request(action, sent, cell.boundary, summed, cell.by_examples, limit)
+    request = Request(
+        action,
+        sent,
+        cell.boundary,
+        summed,
+        cell.by_examples,
+        limit,
+        images=cell.train_images,
+        sites=cell.everyone,
+    )
     addressed = [(cell.nodes[order.site], order) for order in orders]
     results = cell.grid.send_and_sum(request, addressed, cell.config.engine.timeout)
     good: dict[str, Reply] = {}

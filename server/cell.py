@@ -38,7 +38,9 @@ class Cell:
         initial: What the sites are sent in round 1, by ``GROUP/NAME``.
         scenario: Each hospital's part in the rollout.
         train_images: Training images of every site.
-        server_rule: What renews the method's own groups; None if it has none.
+        everyone: Whom ``ALL_SITES`` stands for; empty where each site answers for itself.
+        everyone: tuple[str, ...] = ()
+    server_rule: What renews the method's own groups; None if it has none.
     """
 
     grid: SummingGrid
@@ -51,6 +53,7 @@ class Cell:
     initial: Arrays
     scenario: Scenario
     train_images: Mapping[str, int]
+    everyone: tuple[str, ...] = ()
     server_rule: ServerRule | None = None
 
     @property

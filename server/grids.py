@@ -11,7 +11,7 @@ from typing import Protocol, cast
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from federated.exchange.replies import Request, Results, Tally, silence
+from federated.exchange.replies import Request, Results, Tally, genuine, silence
 from federated.exchange.wire import Order
 
 
@@ -62,5 +62,6 @@ def by_group(grid: Grid, messages: Iterable[Message], timeout: float) -> dict[st
 
     Not by node: a node may host several sites.
     """
-    replies = grid.send_and_receive(messages, timeout=timeout)
+    messages = list(messages)
+    replies = genuine(messages, grid.send_and_receive(messages, timeout=timeout))
     return {reply.metadata.group_id: reply for reply in replies}

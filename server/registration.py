@@ -8,7 +8,9 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from federated.errors import UserError
-from federated.exchange.wire import Order, Report, pack_order, unpack_reports
+from federated.exchange.actions import Action
+from federated.exchange.replies import NOTHING, Request, read
+from federated.exchange.wire import BadReplyError, Order, Report, pack_order
 from server.grids import by_group
 from server.record import Record
 
@@ -48,8 +50,9 @@ def register(
     while missing := sorted(set(expected) - set(hosts)):
         if new := sorted(set(grid.get_node_ids()) - asked):
             asked |= set(new)
-            for node, report in hosted(grid, record, new, order=order, timeout=timeout):
-                check_new(report.site, expected, hosts)
+            replies = hosted(grid, record, new, expected=expected, order=order, timeout=timeout)
+            for node, report in replies:
+                check_new(report.site, hosts)
                 hosts[report.site] = Host(node, report.num_examples)
                 count = report.num_examples
                 record.emit("site-registered", site=report.site, num_examples=count)
@@ -64,7 +67,13 @@ def register(
 
 
 def hosted(
-    grid: Grid, record: Record, nodes: Sequence[int], *, order: Order, timeout: float
+    grid: Grid,
+    record: Record,
+    nodes: Sequence[int],
+    *,
+    expected: Sequence[str],
+    order: Order,
+    timeout: float,
 ) -> list[tuple[int, Report]]:
     """Return a report of every site that some nodes host, each with its node.
 
@@ -72,28 +81,28 @@ def hosted(
         UserError: a node cannot open what it hosts, or does not answer.
     """
     content = pack_order(replace(order, site=""), {})
-    messages = [Message(content, node, "query.register", group_id=str(node)) for node in nodes]
+    messages = [Message(content, node, Action.REGISTER, group_id=str(node)) for node in nodes]
     replies = by_group(grid, messages, timeout)
     reports = []
-    for node in nodes:
-        reply = replies.get(str(node))
-        if reply is None or reply.has_error():
-            reason = reply.error.reason if reply is not None else "no answer"
+    request = Request(Action.REGISTER, {}, NOTHING, False, False, sites=expected)
+    for node, message in zip(nodes, messages, strict=True):
+        try:
+            found = read(request, message, replies[str(node)]).reports
+        except (BadReplyError, KeyError) as error:
+            reason = error if isinstance(error, BadReplyError) else "no answer"
             raise UserError(
                 f"a site could not be opened before round 1: {reason} (logs: "
                 f"{record.folder / 'sites'}/*/site.log)."
-            )
-        reports += [(node, report) for report in unpack_reports(reply.content)]
+            ) from None
+        reports += [(node, report) for report in found]
     return reports
 
 
-def check_new(site: str, expected: Sequence[str], hosts: Mapping[str, Host]) -> None:
-    """Refuse a site that the run does not have, or that has another host already.
+def check_new(site: str, hosts: Mapping[str, Host]) -> None:
+    """Refuse a site that has another host already.
 
     Raises:
         UserError: naming the site.
     """
-    if site not in expected:
-        raise UserError(f"a node says that it is {site}, which is not in the run.")
     if site in hosts:
         raise UserError(f"two nodes say that they are the site {site}.")

@@ -170,6 +170,6 @@ def test_divergence_is_called_by_its_name(tiny) -> None:
 def test_other_code_is_refused(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     from federated.errors import UserError
 
-    monkeypatch.setattr("clients.app.code_digest", lambda: "0" * 64)
+    monkeypatch.setattr("clients.node.code_digest", lambda: "0" * 64)
     with pytest.raises(UserError, match="code is not the server's"):
         run(tiny())

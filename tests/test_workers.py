@@ -40,11 +40,11 @@ def train(message: Message, context: Context) -> Message:
     order = unpack_order(message)
     number = int(context.node_config["partition-id"])
     misbehave(order.folder, number)
-    weights = unpack_tensors(message.content)["weights/w"]
+    weights = unpack_tensors(message.content, BOUNDARY)["weights/w"]
     noise = np.random.default_rng(number).normal(size=500).astype(np.float32)
     if order.folder == "nan" and number == 7:
         noise[3] = np.nan
-    report = Report(order.site, "train", "current", number + 1, {"number": number})
+    report = Report(order.site, "train", "current", number + 1, {"steps": 1, "images_seen": number})
     return pack_reply(message, Release({"weights/w": weights + torch.tensor(noise)}), [report])
 
 

@@ -16,8 +16,12 @@ import numpy.typing as npt
 HIGH_BITS = 24
 """The high part counts units of 2^-24, the low part units of 2^-72."""
 LOW_BITS = 72
-LIMIT = 2.0**38
-"""Largest absolute value of a summand; 2^39 / 2^-24 = 2^63 is where int64 ends."""
+CAPACITY = 2.0**39
+"""Where int64 ends for a sum: 2^39 / 2^-24 = 2^63."""
+LIMIT = CAPACITY / 2
+"""Largest absolute value of a lone summand."""
+HEAVIEST = 2**29
+"""Weights are below it: times a float32 they are exact in float64."""
 
 HIGH_ROUNDER = 1.5 * 2.0 ** (52 - HIGH_BITS)
 LOW_ROUNDER = 1.5 * 2.0 ** (52 - LOW_BITS)
@@ -73,11 +77,19 @@ class ExactSum:
 class Accumulator:
     """Adds sites up in place, with no memory but one sum's.
 
+    How large a site's values may be depends on the weight of all and not on what others brought, so
+    that no order of arrival decides which of them is refused, and no sum passes the end of int64.
+
+    Args:
+        heaviest: At most what all weights will add up to, those of absorbed sums included; 0: not
+            known, and each site is judged as if it were alone.
+
     Attributes:
         weight: The sum of the weights so far; 0 as long as nothing was added.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, heaviest: int = 0) -> None:
+        self._limit = CAPACITY / (heaviest + 1)
         self._parts: dict[str, tuple[Int64, Int64]] = {}
         self.weight = 0
         self._offsets = 0  # how many times the rounders' own bits are in every element
@@ -90,18 +102,30 @@ class Accumulator:
             weight: Positive integer weight, such as the number of training images.
 
         Raises:
-            ValueError: weight x value is not finite or above ``LIMIT``; nothing has been added.
+            ValueError: as ``check``; nothing has been added.
         """
-        largest = {name: _largest(tensor) * weight for name, tensor in tensors.items()}
-        for name, size in largest.items():
-            if not size < LIMIT:
-                raise ValueError(f"{name}: a value is not finite or too large to be added up")
+        largest = self.check(tensors, weight)
         for name, tensor in tensors.items():
             high, low = self._part(name, tensor.shape)
             add = _add_quickly if largest[name] < QUICK_LIMIT else _add_slowly
             add(high.reshape(-1), low.reshape(-1), tensor.reshape(-1), weight)
         self.weight += weight
         self._offsets += 1
+
+    def check(self, tensors: Tensors, weight: int) -> dict[str, float]:
+        """Return each tensor's largest absolute value times ``weight``.
+
+        Raises:
+            ValueError: the weight is not positive or not below ``HEAVIEST``, or a value is not
+                finite or larger than can be added up.
+        """
+        if not 0 < weight < HEAVIEST:
+            raise ValueError("a weight that cannot be")
+        largest = {name: _largest(tensor) * weight for name, tensor in tensors.items()}
+        for name, size in largest.items():
+            if not (size < LIMIT and size / weight < self._limit):
+                raise ValueError(f"{name}: a value is not finite or too large to be added up")
+        return largest
 
     def absorb(self, other: ExactSum) -> None:
         """Add the sum of other sites."""

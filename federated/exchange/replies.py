@@ -5,14 +5,16 @@ its sites' releases and add them up itself.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from flwr.app import Message
 
 from federated.exchange.actions import Action
 from federated.exchange.exact import Accumulator, ExactSum
+from federated.exchange.failures import reason_of
+from federated.exchange.reports import read_reports
 from federated.exchange.sharing import WEIGHTS, Boundary, group
 from federated.exchange.wire import (
     Arrays,
@@ -22,9 +24,8 @@ from federated.exchange.wire import (
     Report,
     pack_order,
     payload_bytes,
+    unpack_admitted,
     unpack_array,
-    unpack_release,
-    unpack_reports,
 )
 
 
@@ -39,6 +40,8 @@ class Request:
         summed: Whether the releases are added up and none of them is kept.
         by_examples: Whether a site's weight in that sum is its number of training images, not 1.
         norm_limit: L2 norm above which an update is refused; 0: none is.
+        images: Training images that each site of the run registered with; empty: not known.
+        sites: Whom a reply may report on; empty: on the site that its order names.
     """
 
     action: str
@@ -47,6 +50,8 @@ class Request:
     summed: bool
     by_examples: bool
     norm_limit: float = 0.0
+    images: Mapping[str, int] = field(default_factory=dict)
+    sites: Collection[str] = ()
 
     def message(self, node: int, order: Order) -> Message:
         """Return the message to a site; its group id is the site's name.
@@ -103,20 +108,25 @@ class Tally:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.accumulator = Accumulator()
+        heaviest = sum(request.images.values()) if request.by_examples else len(request.images)
+        # A kept update may be moved by what the weights have moved by until it is used.
+        self.accumulator = Accumulator(heaviest if request.summed else 4 * heaviest)
         self.results: list[Result] = []
 
     def take(self, sent: Message, back: Message) -> None:
         """Check a reply and add its release up; a bad one is left out, with the reason."""
         try:
             reply = read(self.request, sent, back)
-            self.results.append(self._added(reply) if self.request.summed else reply)
+            self.results.append(self._added(reply))
         except BadReplyError as error:
             self.results.append(Refusal(str(error)))
 
     def _added(self, reply: Reply) -> Reply:
+        weight = reply.num_examples if self.request.by_examples else 1
         try:
-            weight = reply.num_examples if self.request.by_examples else 1
+            if not self.request.summed:
+                self.accumulator.check(reply.arrays, weight or 1)
+                return reply
             self.accumulator.include(reply.arrays, weight)
         except ValueError as error:
             raise BadReplyError(str(error)) from error
@@ -133,17 +143,70 @@ def read(request: Request, sent: Message, back: Message) -> Reply:
     Raises:
         BadReplyError: it is an error, or must not be aggregated.
     """
+    try:
+        return _read(request, sent, back)
+    except BadReplyError:
+        raise
+    except Exception as error:
+        # Whatever else is wrong with it, one site must not stop the others.
+        raise BadReplyError("its reply cannot be read") from error
+
+
+def _read(request: Request, sent: Message, back: Message) -> Reply:
+    if not answers(back, sent):
+        raise BadReplyError("its reply is one to another message")
     if back.has_error():
-        raise BadReplyError(back.error.reason or f"error {back.error.code}")
-    arrays: Arrays = {}
-    if request.action == Action.TRAIN:
-        arrays = unpack_release(back.content, request.boundary)
-        check_norm(request, arrays)
-    reports = unpack_reports(back.content)
-    trained = reports and all(report.num_examples > 0 for report in reports)
-    if request.action == Action.TRAIN and not trained:
-        raise BadReplyError("it trained on no image")
+        raise BadReplyError(reason_of(back.error.code))
+    is_train = request.action == Action.TRAIN
+    arrays = unpack_admitted(back.content, request.boundary if is_train else NOTHING)
+    check_norm(request, arrays)
+    reports = read_reports(back.content, request.action, asked_about(request, sent))
+    check_examples(request, reports)
     return Reply(reports, arrays, payload_bytes(sent.content), payload_bytes(back.content))
+
+
+NOTHING = Boundary((), ())
+
+
+def answers(back: Message, sent: Message) -> bool:
+    """Return whether a message is the reply to ``sent``, from whom it was sent to.
+
+    That a node cannot be reached is said by who passes messages on, in the sender's name.
+    """
+    theirs, ours = back.metadata, sent.metadata
+    speakers = (ours.dst_node_id, ours.src_node_id) if back.has_error() else (ours.dst_node_id,)
+    about = (theirs.reply_to_message_id, theirs.group_id)
+    return about == (ours.message_id, ours.group_id) and theirs.src_node_id in speakers
+
+
+def genuine(messages: Iterable[Message], replies: Iterable[Message]) -> list[Message]:
+    """Return the replies that answer one of the messages; a node may claim to be another's."""
+    by_id = {message.metadata.message_id: message for message in messages}
+    sent = [(reply, by_id.get(reply.metadata.reply_to_message_id)) for reply in replies]
+    return [reply for reply, message in sent if message is not None and answers(reply, message)]
+
+
+def asked_about(request: Request, sent: Message) -> Collection[str]:
+    """Return the sites that a reply may report on."""
+    return request.sites or (str(sent.content.config_records["order"]["site"]),)
+
+
+def check_examples(request: Request, reports: Sequence[Report]) -> None:
+    """Compare a site's numbers of training images with what it registered with.
+
+    They are its weight in the mean: a site cannot make itself heavier during a run.
+
+    Raises:
+        BadReplyError: it trained on no image, or says that it has more than it had.
+    """
+    if request.action == Action.TRAIN and not (
+        reports and all(r.num_examples > 0 for r in reports)
+    ):
+        raise BadReplyError("it trained on no image")
+    for report in reports if request.action in (Action.TRAIN, Action.TRAIN_FROZEN) else ():
+        most = request.images.get(report.site, report.num_examples)
+        if report.split == "train" and report.num_examples > most:
+            raise BadReplyError("it says that it has more training images than it registered with")
 
 
 def check_norm(request: Request, arrays: Arrays) -> None:
@@ -158,7 +221,7 @@ def check_norm(request: Request, arrays: Arrays) -> None:
     Raises:
         BadReplyError: its L2 norm is above the limit.
     """
-    if not request.norm_limit or WEIGHTS not in request.sent:
+    if not request.norm_limit or WEIGHTS not in request.sent or not arrays:
         return
     squares = 0.0
     for name, array in group(arrays, WEIGHTS).items():

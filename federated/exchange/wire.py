@@ -4,10 +4,9 @@ The only place that knows how Consilium's values become Flower records.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from io import BytesIO
-from typing import Literal
+from typing import get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,8 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
-from federated.exchange.sharing import Boundary, Release, as_group
+from federated.exchange.npy import read_npy
+from federated.exchange.sharing import Boundary, Release, TensorSpec, as_group
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -67,8 +67,16 @@ class Report:
     metrics: Mapping[str, float]
 
 
+class BadOrderError(Exception):
+    """An order that a site must not follow."""
+
+
 class BadReplyError(Exception):
     """A reply that must not be aggregated; the message is one of a few fixed sentences."""
+
+
+class BadTensorsError(BadReplyError):
+    """Tensors that are not those of the boundary, in a reply or in what a server sends."""
 
 
 Groups = Mapping[str, ArrayRecord]
@@ -89,12 +97,24 @@ def _order_record(order: Order) -> ConfigRecord:
 
 
 def unpack_order(message: Message) -> Order:
-    """Return the order in a message to a site."""
-    record = dict(message.content["order"].items())
-    return Order(**{name: record[name] for name in ORDER_FIELDS})  # type: ignore[arg-type]
+    """Return the order in a message to a site, each of its fields there and of its type.
+
+    Raises:
+        BadOrderError: it is not.
+    """
+    record = message.content.get("order") if message.has_content() else None
+    if not isinstance(record, ConfigRecord):
+        raise BadOrderError("the message holds no record 'order'")
+    if set(record) != set(ORDER_FIELDS):
+        raise BadOrderError("the order has not the fields of an order")
+    for name, kind in ORDER_FIELDS.items():
+        if type(record[name]) is not kind:
+            raise BadOrderError(f"{name} is no {kind.__name__}")
+    return Order(**dict(record))  # type: ignore[arg-type]
 
 
-ORDER_FIELDS = tuple(field.name for field in fields(Order))
+ORDER_FIELDS: Mapping[str, type] = get_type_hints(Order)
+"""The name of each field, and its type."""
 
 
 def pack_groups(arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, ArrayRecord]:
@@ -115,35 +135,13 @@ def arrays_in(groups: Groups) -> dict[str, Array]:
     }
 
 
-def unpack_tensors(content: RecordDict) -> dict[str, Tensor]:
-    """Return the tensors in a message by ``GROUP/NAME``, writable copies."""
-    arrays = arrays_in(content.array_records)
-    return {key: torch.from_numpy(unpack_array(array).copy()) for key, array in arrays.items()}
-
-
 def unpack_array(array: Array) -> npt.NDArray[np.generic]:
-    """Return a read-only view of an array's bytes; Flower's own ``numpy`` copies and parses them.
+    """Return a read-only view of an array's bytes; Flower's own ``numpy`` copies and evaluates.
 
     Raises:
         ValueError: they are not an array of numbers.
     """
-    if array.data[:8] != NPY_1_0:
-        return array.numpy()
-    start = 10 + int.from_bytes(array.data[8:10], "little")
-    shape, order, dtype = _npy_header(array.data[8:start])
-    if dtype.hasobject:
-        raise ValueError("an array of objects, not of numbers")
-    return np.ndarray(shape, dtype, buffer=array.data, offset=start, order=order)
-
-
-NPY_1_0 = np.lib.format.magic(1, 0)
-
-
-@lru_cache(maxsize=4096)
-def _npy_header(header: bytes) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype[np.generic]]:
-    """Return shape, order and dtype in the header of a ``.npy``, which begins with its length."""
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(BytesIO(header))
-    return shape, "F" if fortran else "C", dtype
+    return read_npy(array.data)
 
 
 def pack_reply(message: Message, released: Release | None, reports: Iterable[Report]) -> Message:
@@ -157,39 +155,36 @@ def pack_reply(message: Message, released: Release | None, reports: Iterable[Rep
     return Message(content, reply_to=message)
 
 
-def unpack_reports(content: RecordDict) -> list[Report]:
-    """Return the reports in a reply."""
-    reports = []
-    for key, record in content.items():
-        if isinstance(record, MetricRecord):
-            _, site, split, model = key.split("/")
-            numbers = {name: float(value) for name, value in record.items()}  # type: ignore[arg-type]
-            count = int(numbers.pop("num_examples"))
-            reports.append(Report(site, split, model, count, numbers))
-    return reports
-
-
-def unpack_release(content: RecordDict, boundary: Boundary) -> Arrays:
-    """Return the arrays that a site released, checked against what it may release.
+def unpack_admitted(content: RecordDict, boundary: Boundary) -> Arrays:
+    """Return the arrays in a message by ``GROUP/NAME``, which must be those that a boundary admits.
 
     Raises:
-        BadReplyError: names, shapes or dtypes differ from the boundary, or a value is not finite.
+        BadTensorsError: names, shapes or dtypes differ from the boundary, or a value is not finite.
     """
-    released = arrays_in(content.array_records)
-    if set(released) != {spec.name for spec in boundary.shared}:
-        raise BadReplyError("it sent other tensors than the boundary admits")
-    arrays = {}
-    for spec in boundary.shared:
-        try:
-            array = unpack_array(released[spec.name])
-        except (ValueError, TypeError) as error:
-            raise BadReplyError(f"its {spec.name} cannot be read") from error
-        if array.shape != spec.shape or str(array.dtype) != spec.dtype:
-            raise BadReplyError(f"its {spec.name} has another shape or dtype than the boundary's")
-        if not np.isfinite(array).all():
-            raise BadReplyError(f"its {spec.name} holds a value that is not finite")
-        arrays[spec.name] = array
-    return arrays
+    specs = {spec.name: spec for spec in boundary.shared}
+    groups = {name.partition("/")[0] for name in specs}
+    arrived = arrays_in(content.array_records)
+    if arrived.keys() != specs.keys() or set(content.array_records) != groups:
+        raise BadTensorsError("it sent other tensors than the boundary admits")
+    return {name: _admitted(arrived[name], spec) for name, spec in specs.items()}
+
+
+def unpack_tensors(content: RecordDict, boundary: Boundary) -> dict[str, Tensor]:
+    """Return the same as ``unpack_admitted``, as writable copies; errors are the same too."""
+    arrays = unpack_admitted(content, boundary)
+    return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+
+
+def _admitted(packed: Array, spec: TensorSpec) -> npt.NDArray[np.generic]:
+    try:
+        array = unpack_array(packed)
+    except (ValueError, TypeError) as error:
+        raise BadTensorsError(f"its {spec.name} cannot be read") from error
+    if array.shape != spec.shape or str(array.dtype) != spec.dtype:
+        raise BadTensorsError(f"its {spec.name} has another shape or dtype than the boundary's")
+    if not np.isfinite(array).all():
+        raise BadTensorsError(f"its {spec.name} holds a value that is not finite")
+    return array
 
 
 def payload_bytes(content: RecordDict) -> int:

@@ -23,10 +23,10 @@ from federated.engine.ray.pool import Pool
 from federated.engine.ray.start import open_cluster
 from federated.errors import UserError
 from federated.exchange.exact import Accumulator
+from federated.exchange.failures import NOT_ANSWERED
 from federated.exchange.replies import Refusal, Request, Results
 from federated.exchange.wire import Order, payload_bytes, record_bytes
 
-NOT_ANSWERED = 1004
 BATCH_SITES = 1000
 BATCH_BYTES = 2**25
 """Most sites of a batch, and most bytes that their replies may have if they are not added up."""

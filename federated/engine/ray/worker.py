@@ -10,12 +10,12 @@ from flwr.app import Error, Message
 
 from federated.engine.grid import RunConfig, context_of, enter_task, give_id
 from federated.exchange.exact import ExactSum
+from federated.exchange.failures import CRASHED, REASONS
 from federated.exchange.replies import Tally
 from federated.exchange.wire import Order
 from federated.lazy import without_collector
 
-CRASHED = 1005
-CRASH = "it crashed outside its own error handling"
+CRASH = REASONS[CRASHED]
 
 
 @dataclass(frozen=True)

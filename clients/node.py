@@ -1,0 +1,101 @@
+"""What a node knows by itself, and the orders that it follows: only those that fit it.
+
+A node is told who it is by its node-config: ``site = "NAME"``. In a simulation, where it has only
+``partition-id`` k of ``num-partitions`` n, it hosts the sites k, k + n, k + 2n, ... in name order.
+``vault = "FOLDER"`` says where private state lives, and any setting, such as ``data.covid-ct``, may
+be given there too.
+"""
+
+from pathlib import Path
+
+from flwr.app import ConfigRecord, Context, Message
+
+from federated.config.given import flatten
+from federated.config.study import Study
+from federated.config.writing import study_from
+from federated.data import site_names
+from federated.exchange.actions import Action
+from federated.exchange.fingerprint import code_digest
+from federated.exchange.orders import check_order
+from federated.exchange.wire import ALL_SITES, BadOrderError, Order, unpack_order
+
+
+class OtherCodeError(Exception):
+    """The server runs other code than this site."""
+
+
+class NotHereError(Exception):
+    """An order about a site, method, seed or round that this node does not have."""
+
+
+class NoVaultError(Exception):
+    """The node has no folder for private state."""
+
+
+def study_of(context: Context) -> Study:
+    """Return the run as this node sees it: the run-config, then the node's own settings."""
+    own = {key: value for key, value in context.node_config.items() if key not in NODE_KEYS}
+    return study_from({**flatten(context.run_config), **own})
+
+
+NODE_KEYS = ("site", "vault", "partition-id", "num-partitions")
+
+
+def hosted_sites(context: Context, study: Study) -> tuple[str, ...]:
+    """Return which hospitals this node acts for."""
+    own = context.node_config
+    if "site" in own:
+        return (str(own["site"]),)
+    return site_names(study.common)[int(own["partition-id"]) :: int(own["num-partitions"])]
+
+
+def vault_root(context: Context, order: Order) -> Path:
+    """Return the folder of this node's vaults: its own, or one in the run's folder.
+
+    Raises:
+        NoVaultError: it has none of its own, and the order names no run's folder on this machine.
+    """
+    if own := context.node_config.get("vault"):
+        return Path(str(own))
+    # A server on another machine must not have folders made anywhere on this one.
+    if not (Path(order.folder) / "config.toml").is_file():
+        raise NoVaultError("no vault is configured, and the order names no run's folder")
+    return Path(order.folder) / "sites"
+
+
+def received(message: Message) -> Order:
+    """Return the order in a message, checked.
+
+    Raises:
+        OtherCodeError: its code digest is not this code's; then nothing else of it is read.
+        BadOrderError: it is malformed.
+    """
+    record = message.content.get("order") if message.has_content() else None
+    code = record.get("code") if isinstance(record, ConfigRecord) else None
+    if isinstance(code, str) and code != code_digest():
+        raise OtherCodeError(f"server {code:.80}, site {code_digest()}")
+    order = unpack_order(message)
+    check_order(order)
+    registers = message.metadata.message_type == Action.REGISTER
+    if registers != (not order.site) or registers != (order.round == 0):
+        raise BadOrderError("only registration is about all sites of a node, and in round 0")
+    return order
+
+
+def named_sites(order: Order, context: Context, study: Study) -> list[str]:
+    """Return the sites that an order is about: one, all that the node hosts, or all when pooled.
+
+    Raises:
+        NotHereError: the run or this node has no such method, seed, round or site.
+    """
+    if (order.method, order.seed) not in study.cells():
+        raise NotHereError(f"the run has no method {order.method} with seed {order.seed}")
+    config, hosted = study.by_method[order.method], hosted_sites(context, study)
+    if order.round > config.rounds:
+        raise NotHereError(f"the run has {config.rounds} rounds and no round {order.round}")
+    names = [order.site] if order.site else list(hosted)
+    if order.site == ALL_SITES and config.train.pooled:
+        return list(site_names(study.common))
+    if not names or not set(names) <= set(hosted):
+        raise NotHereError(f"this node hosts {hosted} and not {names}")
+    return names
