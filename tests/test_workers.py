@@ -130,8 +130,8 @@ def test_workers_and_batches_change_no_bit(
         ended = [e["node"] for e in events if e["kind"] == "site-ended"]
         assert sorted(started) == sorted(ended) == list(grid.get_node_ids())
         one, two = (ask(g, summed=False) for g in (grid, InlineGrid(hospital, {}, SITES)))
-        assert [a.arrays["w"].tobytes() for a in one.by_order] == [
-            a.arrays["w"].tobytes() for a in two.by_order
+        assert [a.arrays["weights/w"].tobytes() for a in one.by_order] == [
+            a.arrays["weights/w"].tobytes() for a in two.by_order
         ]
         # A worker is killed amid a batch, holding the sum of the batches before.
         events.clear()
