@@ -21,10 +21,11 @@ from clients.node import (
     vault_root,
 )
 from clients.site import Site, open_site, open_vault
-from clients.vault import log_failure, private_folder
+from clients.vault import VaultError, log_failure, private_folder
 from federated.exchange.actions import Action
 from federated.exchange.failures import (
     BAD_ORDER,
+    BAD_VAULT,
     BAD_WEIGHTS,
     DIVERGED,
     FAILED,
@@ -34,6 +35,7 @@ from federated.exchange.failures import (
     REASONS,
 )
 from federated.exchange.wire import (
+    ALL_SITES,
     BadOrderError,
     BadTensorsError,
     Order,
@@ -49,6 +51,7 @@ CODES: Mapping[type[Exception], int] = {
     BadOrderError: BAD_ORDER,
     BadTensorsError: BAD_WEIGHTS,
     NotHereError: NOT_HERE,
+    VaultError: BAD_VAULT,
     NoVaultError: NO_VAULT,
 }
 """Codes of the error replies; whatever else happens is ``FAILED``."""
@@ -103,7 +106,7 @@ def members(message: Message, context: Context) -> tuple[Order, list[Site]]:
     order, study = received(message), study_of(context)
     names, root = named_sites(order, context, study), vault_root(context, order)
     config = study.by_method[order.method]
-    vaults = [open_vault(root, name, order.method, order.seed) for name in names]
+    vaults = [open_vault(root, name, order) for name in names]
     return order, [
         open_site(config, name, seed=order.seed, vault=vault)
         for name, vault in zip(names, vaults, strict=True)
@@ -135,10 +138,8 @@ def train(message: Message, context: Context) -> Message:
     started = time.perf_counter()
     order, sites = members(message, context)
     sent = unpack_tensors(message.content, sites[0].boundary)
-    if sites[0].config.train.pooled:
-        released, reports = pooled.train(sites, order, sent)
-    else:
-        released, reports = work.train(sites[0], order, sent)
+    trainer = pooled if order.site == ALL_SITES else work
+    released, reports = trainer.train(sites, order, sent)
     return pack_reply(message, released, timed(reports, started))
 
 

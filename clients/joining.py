@@ -29,7 +29,7 @@ def arrive(site: Site, order: Order, sent: Mapping[str, Tensor], *, before: int)
     Returns:
         What the vault holds of the rounds earlier than ``before``, or the newcomer's new state.
     """
-    vaulted, facts, round = site.vault.load(before, order.void)
+    vaulted, facts, round = site.vault.load(before, order.void, after=order.after)
     site.model.load_state_dict(join(group(sent, WEIGHTS), private_state(site, vaulted)))
     # Where nothing is shared, nothing of others has arrived that there is to get used to.
     if order.newcomer and not vaulted and site.boundary.shared and site.can_train:

@@ -56,7 +56,8 @@ def vault_root(context: Context, order: Order) -> Path:
         NoVaultError: it has none of its own, and the order names no run's folder on this machine.
     """
     if own := context.node_config.get("vault"):
-        return Path(str(own))
+        # A folder a run: a node's vault outlives the runs that it takes part in.
+        return Path(str(own)) / order.run
     # A server on another machine must not have folders made anywhere on this one.
     if not (Path(order.folder) / "config.toml").is_file():
         raise NoVaultError("no vault is configured, and the order names no run's folder")

@@ -88,7 +88,7 @@ def train(
 ) -> tuple[Release, list[Report]]:
     """Train one round on all hospitals at once; every site's batch norm goes to its own vault."""
     first, config = sites[0], sites[0].config
-    versions = [site.vault.load(before=order.round) for site in sites]
+    versions = [site.vault.load(before=order.round, after=order.after) for site in sites]
     vaulted = [tensors for tensors, _, _ in versions]
     model = network_of_sites(sites, sent, vaulted)
     lr = learning_rate(config.train, order.round, config.rounds)

@@ -20,6 +20,7 @@ from federated.data.growing import first_images, with_training_images
 from federated.data.replaced import replaced_scanner
 from federated.data.site import SiteData
 from federated.exchange.sharing import Boundary, constant_part, group, private_part
+from federated.exchange.wire import Order
 from federated.learning.batches import Images
 from federated.learning.compute import Compute, device_for, uses_bf16
 from federated.rollout.scenario import FEWEST_IMAGES, Hospital, scenario_of
@@ -100,10 +101,11 @@ def _always_there(name: str) -> Hospital:
     return Hospital(name, Calendar(), 0.0, math.inf, (), (), math.inf)
 
 
-def open_vault(root: Path, site: str, method: str, seed: int) -> Vault:
-    """Return where a site keeps what is private under one method and seed."""
-    folder = private_folder(root, site, method, f"seed-{seed}")
-    return Vault(folder, {"site": site, "method": method, "seed": seed})
+def open_vault(root: Path, site: str, order: Order) -> Vault:
+    """Return where a site keeps what is private under an order's run, method and seed."""
+    folder = private_folder(root, site, order.method, f"seed-{order.seed}")
+    whose = {"run": order.run, "site": site, "method": order.method, "seed": order.seed}
+    return Vault(folder, whose)
 
 
 cached_site = lru_cache(maxsize=64)(load_site)

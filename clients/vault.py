@@ -101,7 +101,7 @@ class Vault:
         self.lineage = dict(lineage)
 
     def load(
-        self, before: int, void: str = "", *, after: int | None = None
+        self, before: int, void: str = "", *, after: int = 0
     ) -> tuple[dict[str, Tensor], dict[str, Any], int]:
         """Return the newest tensors and facts of a round earlier than ``before``, and that round.
 
@@ -110,7 +110,8 @@ class Vault:
         Args:
             before: The round after the last whose state may be read.
             void: Rounds whose state is passed over, as in an order.
-            after: The round that the state must be of, 0 if there must be none; None: any.
+            after: The oldest round that the state may be of; it may be newer where the server never
+                heard of a round that the site had ended.
 
         Raises:
             VaultError: the state is missing, damaged, of another round or of another run.
@@ -118,7 +119,7 @@ class Vault:
         self._sweep()
         rounds = [r for r in self._rounds() if r < before and not is_void(r, void)]
         newest = max(rounds, default=0)
-        if after is not None and newest != after:
+        if newest < after:
             raise VaultError(
                 f"{self.folder} ends with round {newest}, and the federation went on from round "
                 f"{after}: it was deleted, or an older copy was put in its place"

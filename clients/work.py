@@ -1,6 +1,6 @@
 """A hospital at work: train a round, evaluate what the server sent, keep what is private."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -25,8 +25,14 @@ from federated.methods.seam import Outcome
 from federated.rollout.scenario import inside
 
 
-def train(site: Site, order: Order, sent: Mapping[str, Tensor]) -> tuple[Release, list[Report]]:
-    """Train one round from what the server sent; keep what is private, release what is shared."""
+def train(
+    sites: Sequence[Site], order: Order, sent: Mapping[str, Tensor]
+) -> tuple[Release, list[Report]]:
+    """Train one site for a round from what the server sent.
+
+    What is private is kept, what is shared released.
+    """
+    [site] = sites
     site = site.at(order.week)
     vaulted, facts, _ = arrive(site, order, sent, before=order.round)
     if site.can_train:
@@ -36,6 +42,7 @@ def train(site: Site, order: Order, sent: Mapping[str, Tensor]) -> tuple[Release
         save(site, order, private_state_after(site, round, outcome), facts)
         report, extra = report_of(site, order, round, outcome.trained), outcome.released
     else:
+        save(site, order, vaulted, facts)
         report, extra = idle(site), unchanged(site)
     released = release(site.model.state_dict(), site.boundary, extra)
     if inside(site.hospital.garbage, order.week):
@@ -52,6 +59,7 @@ def train_frozen(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[R
     site = site.at(order.week)
     vaulted, facts, _ = arrive(site, order, sent, before=order.round)
     if not site.can_train:
+        save(site, order, vaulted, facts)
         return [idle(site)]
     private = set(site.boundary.private)
     if not any(p.requires_grad and n in private for n, p in site.model.named_parameters()):
@@ -95,7 +103,7 @@ def evaluate(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[Repor
         keep = {**vaulted, **as_group(private, "private")}
     reports, predictions = measure(site, "current")
     kept = keep_if_better(site, order, facts.get("kept"), reports, predictions)
-    if keep is not vaulted or kept != facts.get("kept"):
+    if keep is not vaulted or kept != facts.get("kept") or round != order.round:
         save(site, order, keep, {**facts, "kept": kept}, **{"from": round})
     return reports
 

@@ -46,7 +46,8 @@ def main(grid: Grid, context: Context) -> None:
 def run_study(grid: Grid, record: Record, study: Study) -> None:
     """Register the hospitals, and run every cell of the study or go on with it."""
     common, cells = study.common, study.cells()
-    order = Order(*cells[0], 0, "", str(record.folder.absolute()), code_digest())
+    folder = str(record.folder.absolute())
+    order = Order(*cells[0], 0, "", folder, code_digest(), run=record.run)
     timeout = common.engine.timeout
     hosts = register(grid, record, site_names(common), order=order, timeout=timeout)
     for method, seed in cells:

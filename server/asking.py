@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from federated.exchange.exact import ExactSum
+from federated.exchange.failures import BAD_VAULT, REASONS
 from federated.exchange.replies import Reply, Request
 from federated.exchange.wire import Groups, Order, Report
-from server.cell import Cell
+from federated.runs.folder import RunFolder
+from server.cell import Cell, VaultLostError
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def ask(
         else:
             refused[order.site] = result.reason
     leave_out(cell, action, orders[0].round, refused)
+    require_vaults(cell, orders[0].round, refused)
     require(cell, orders, refused)
     return Replies(good, results.total)
 
@@ -77,6 +80,24 @@ def leave_out(cell: Cell, action: str, round: int, refused: Mapping[str, str]) -
     """Record which sites have no reply that may be used, and why."""
     for site, reason in refused.items():
         cell.emit("site-failed", round=round, site=site, action=action, reason=reason)
+
+
+def require_vaults(cell: Cell, round: int, refused: Mapping[str, str]) -> None:
+    """Stop the run if a site has lost its private state: left out, it would be lost for good.
+
+    Raises:
+        VaultLostError: naming the sites.
+    """
+    lost = [site for site, reason in refused.items() if reason == REASONS[BAD_VAULT]]
+    if lost:
+        logs = ", ".join(str(RunFolder(cell.record.folder).site_log(site)) for site in lost)
+        raise cell.stopped(
+            round,
+            f"{', '.join(lost)}: {REASONS[BAD_VAULT]}",
+            f"the log is {logs}. Put the vault back from a copy and go on: consilium resume "
+            f"{cell.record.folder}",
+            kind=VaultLostError,
+        )
 
 
 def require(cell: Cell, orders: Sequence[Order], refused: Mapping[str, str]) -> None:

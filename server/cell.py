@@ -22,6 +22,10 @@ class RunStoppedError(UserError):
     """A round could not be finished; what was done before is saved."""
 
 
+class VaultLostError(RunStoppedError):
+    """A site's private state does not go on from where the federation is."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One method with one seed, and whom to talk to.
@@ -88,11 +92,12 @@ class Cell:
 
     def order(self, site: str, round: int, **facts: Any) -> Order:
         """Return an order to ``site`` for a round; ``facts`` are further fields of ``Order``."""
-        return Order(self.method, self.seed, round, site, *self._alike, **facts)
+        run = self.record.run
+        return Order(self.method, self.seed, round, site, *self._alike, run=run, **facts)
 
     @cached_property
     def _alike(self) -> tuple[str, str]:
-        """What every order says: the run's folder and the digest of the server's code."""
+        """What every order says first: the run's folder and the digest of the server's code."""
         return str(self.record.folder.absolute()), code_digest()
 
     def fewest(self, addressed: int) -> int:
@@ -103,15 +108,18 @@ class Cell:
         """Record an event of this cell."""
         self.record.emit(kind, method=self.method, seed=self.seed, **facts)
 
-    def stopped(self, round: int, reason: str, remedy: str) -> RunStoppedError:
+    def stopped(
+        self, round: int, reason: str, remedy: str, *, kind: type[RunStoppedError] = RunStoppedError
+    ) -> RunStoppedError:
         """Return the error that ends the run in a round.
 
         Args:
             round: The round that could not be finished.
             reason: What happened in it.
             remedy: What to do about it; full sentences.
+            kind: Of error.
         """
-        return RunStoppedError(
+        return kind(
             f"{self.method}, seed {self.seed}, round {round}: {reason}. "
             f"Everything up to round {round - 1} is saved in {self.record.folder}; {remedy}"
         )

@@ -104,6 +104,7 @@ def orders(cell: Cell, standing: Standing, sites: Sequence[str], round: int) -> 
             newcomer=cell.shares and standing.is_newcomer(site, round),
             void=standing.void_text,
             keep_all=keep_all,
+            after=standing.saved.get(site, 0),
         )
         for site in sites
     ]

@@ -8,11 +8,12 @@ import time
 from dataclasses import replace
 from math import isfinite
 
+from federated.exchange.actions import Action
 from federated.exchange.wire import pack_groups
 from server import checkpoint
 from server.aggregation import stepped
 from server.asking import ask
-from server.cell import Cell
+from server.cell import Cell, VaultLostError
 from server.checkpoint import Checkpoint
 from server.leaving import last_steps, without_leavers
 from server.participation import evaluators, orders, roster_of, round_start, unlearns
@@ -39,15 +40,35 @@ def run_cell(cell: Cell) -> None:
         return
     cell.record.take_back(reached.sizes)
     cell.emit("cell-started", rounds=cell.config.rounds, after=reached.round)
-    timeline = timeline_of(cell)
-    for number in range(reached.round + 1, cell.config.rounds + 1):
-        reached = run_round(cell, timeline, reached, number)
+    timeline, repeated = timeline_of(cell), 0
+    while reached.round < cell.config.rounds:
+        number = reached.round + 1
+        try:
+            reached = run_round(cell, timeline, reached, number)
+        except VaultLostError:
+            earlier = one_round_back(cell, reached) if number > repeated else None
+            if earlier is None:
+                raise
+            reached, repeated = earlier, number
     standing = reached.standing
     stayed = [site for site in standing.joined if site not in standing.left]
     last_steps(cell, standing, sorted(stayed), cell.config.rounds)
     cell.emit("cell-ended")
     done = replace(reached, finished=True, sizes=cell.record.sizes())
     checkpoint.save(cell.folder, done, cell.whose)
+
+
+def one_round_back(cell: Cell, reached: Checkpoint) -> Checkpoint | None:
+    """Return the checkpoint before the newest, to repeat a round that a site's vault has lost.
+
+    The vault keeps the state before that round, too; the repeated round has the same bits. None if
+    there is no earlier checkpoint.
+    """
+    earlier = checkpoint.load(cell.folder, cell.whose, before=reached.round)
+    if earlier is not None:
+        cell.record.take_back(earlier.sizes)
+        cell.emit("round-repeated", round=earlier.round + 1)
+    return earlier
 
 
 def run_round(cell: Cell, timeline: Timeline, before: Checkpoint, number: int) -> Checkpoint:
@@ -90,8 +111,10 @@ def train(cell: Cell, round: Round) -> Round:
         for sites in (round.roster.full, round.roster.frozen)
     )
     sent, summed = pack_groups(round.server.shared), cell.shares and not cell.holds_updates
-    trained = ask(cell, "train", full, sent, summed=summed)
-    return replace(round, trained=trained, tuned=ask(cell, "train.frozen", frozen, sent))
+    trained = ask(cell, Action.TRAIN, full, sent, summed=summed)
+    tuned = ask(cell, Action.TRAIN_FROZEN, frozen, sent)
+    standing = round.standing.saves([*trained.by_site, *tuned.by_site], round.number)
+    return replace(round, trained=trained, tuned=tuned, standing=standing)
 
 
 def aggregate(cell: Cell, round: Round) -> Round:
@@ -109,7 +132,9 @@ def evaluate(cell: Cell, round: Round) -> Round:
     """Return the round with the new weights evaluated by all that are there and not busy."""
     sites = evaluators(cell, round.standing, round.roster)
     asked = orders(cell, round.standing, sites, round.number)
-    return replace(round, evaluated=ask(cell, "evaluate", asked, pack_groups(round.server.shared)))
+    evaluated = ask(cell, Action.EVALUATE, asked, pack_groups(round.server.shared))
+    standing = round.standing.saves(evaluated.by_site, round.number)
+    return replace(round, evaluated=evaluated, standing=standing)
 
 
 def choose(cell: Cell, before: Checkpoint, round: Round) -> Checkpoint:

@@ -19,6 +19,7 @@ class Standing:
         left: Sites that have left.
         waiting: Updates that a later round may use.
         void: First and last of rounds whose private state must not be used any more.
+        saved: The newest round whose private state each site has, as far as it has told.
     """
 
     hours: float = 0.0
@@ -28,6 +29,7 @@ class Standing:
     left: tuple[str, ...] = ()
     waiting: tuple[Update, ...] = ()
     void: tuple[tuple[int, int], ...] = ()
+    saved: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def void_text(self) -> str:
@@ -52,7 +54,13 @@ class Standing:
         """
         first = self.joined[site]
         joined = {name: met for name, met in self.joined.items() if met < first}
-        return replace(self, joined=joined, waiting=(), void=(*self.void, (first, round - 1)))
+        saved = {name: last for name, last in self.saved.items() if last < first}
+        void = (*self.void, (first, round - 1))
+        return replace(self, joined=joined, waiting=(), void=void, saved=saved)
+
+    def saves(self, sites: Iterable[str], round: int) -> "Standing":
+        """Return the standing once ``sites`` have ended something of ``round``."""
+        return replace(self, saved={**self.saved, **dict.fromkeys(sites, round)})
 
     def leaves(self, site: str) -> "Standing":
         """Return the standing once ``site`` has left."""

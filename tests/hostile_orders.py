@@ -153,9 +153,8 @@ class Ward:
         (folder / "run").mkdir()
         (folder / "run" / "config.toml").write_text("")
         config = parse(self.given).by_method["fedavg"]
-        site = open_site(
-            config, "phantom-1", seed=0, vault=open_vault(self.vault, "phantom-1", "fedavg", 0)
-        )
+        vault = open_vault(self.vault, "phantom-1", Order("fedavg", 0, 1, "phantom-1", "", ""))
+        site = open_site(config, "phantom-1", seed=0, vault=vault)
         state = as_group(site.initial, WEIGHTS)
         self.weights = {spec.name: state[spec.name].numpy() for spec in site.boundary.shared}
 

@@ -144,10 +144,10 @@ def test_a_failing_site_tells_the_server_nothing_but_a_code(
 ) -> None:
     honest = clients.work.train
 
-    def torn(site, order, weights):
-        if site.name == "phantom-2" and order.round == 2:
+    def torn(sites, order, weights):
+        if order.site == "phantom-2" and order.round == 2:
             raise OSError("/records/patient-17/scan.png is truncated")
-        return honest(site, order, weights)
+        return honest(sites, order, weights)
 
     monkeypatch.setattr("clients.work.train", torn)
     given = tiny()

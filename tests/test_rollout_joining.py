@@ -18,8 +18,9 @@ from federated.engine.grid import FIRST_SITE_NODE
 from federated.engine.inline import InlineGrid
 from federated.exchange.fingerprint import code_digest
 from federated.exchange.norms import norm_tensors
+from federated.exchange.reports import read_reports
 from federated.exchange.sharing import group
-from federated.exchange.wire import pack_groups, pack_order, unpack_reports
+from federated.exchange.wire import pack_groups, pack_order
 from federated.learning.evaluation import embed, recalibrate
 from federated.learning.memory import unit
 from federated.seeding import torch_generator
@@ -71,7 +72,7 @@ def test_a_newcomers_statistics_are_of_its_own_images(open_tiny, method: str, ph
 def test_a_newcomers_state_does_not_depend_on_other_sites_or_on_labels(open_tiny) -> None:
     first = open_tiny("fedbn")
     other = open_tiny("fedbn", site="phantom-2")
-    work.train(other, replace(ORDER, site="phantom-2"), arrived(other))
+    work.train([other], replace(ORDER, site="phantom-2"), arrived(other))
     arrive(first, NEWCOMER, arrived(first), before=3)
     again = open_tiny("fedbn", phantom__sites=1, vault="again")
     train = again.data.train
@@ -109,7 +110,7 @@ def test_a_newcomers_memory_is_warm_at_once_and_stays_so(open_tiny) -> None:
             )
             for round in (3, 4):
                 order = replace(ORDER, round=round, newcomer=newcomer and round == 3)
-                _, [report] = work.train(site, order, arrived(site))
+                _, [report] = work.train([site], order, arrived(site))
                 losses.setdefault((warmup, newcomer), []).append(report.metrics["loss"])
     assert losses[99, True] == losses[0, True]
     assert losses[99, False] != losses[0, False]
@@ -121,9 +122,9 @@ def test_who_has_a_private_state_or_shares_nothing_does_not_join(open_tiny) -> N
         known, newcomer = (open_tiny(method, vault=f"{method}-{n}") for n in "ab")
         before = [2, 3] if method == "fedbn" else [3]
         results = [
-            [work.train(site, replace(order, round=r), arrived(site)) for r in before][-1]
+            [work.train([site], replace(order, round=r), arrived(site)) for r in before][-1]
             for site, order in ((known, ORDER), (newcomer, NEWCOMER))
-            if method == "local" or work.train(site, replace(ORDER, round=1), arrived(site))
+            if method == "local" or work.train([site], replace(ORDER, round=1), arrived(site))
         ]
         assert same(results[0][0].tensors, results[1][0].tensors), method
         assert results[0][1] == results[1][1]
@@ -180,7 +181,7 @@ def test_after_a_frozen_round_the_site_trains_all_that_it_would_have(open_tiny) 
         shared = arrived(site)
         if frozen_first:
             work.train_frozen(site, ORDER, shared)
-        released, _ = work.train(site, replace(ORDER, round=4), shared)
+        released, _ = work.train([site], replace(ORDER, round=4), shared)
         trained.append({n for n, t in released.tensors.items() if not torch.equal(t, shared[n])})
     assert trained[0] == trained[1] != set()
 
@@ -188,9 +189,10 @@ def test_after_a_frozen_round_the_site_trains_all_that_it_would_have(open_tiny) 
 def test_the_frozen_action_answers_with_reports_and_no_tensor(open_tiny, tiny, tmp_path) -> None:
     site = open_tiny("consilium")
     order = replace(NEWCOMER, method="consilium", folder=str(tmp_path), code=code_digest())
+    (tmp_path / "config.toml").touch()
     content = pack_order(order, pack_groups({n: t.numpy() for n, t in arrived(site).items()}))
     grid = InlineGrid(client_app, tiny(methods="consilium", rounds=9), 1)
     [reply] = grid.send_and_receive([Message(content, FIRST_SITE_NODE, "train.frozen")])
     assert not reply.has_error() and not reply.content.array_records
-    [report] = unpack_reports(reply.content)
+    [report] = read_reports(reply.content, "train.frozen", ["phantom-1"])
     assert report.split == "train" and report.metrics.keys() >= {"seconds", "loss", "images_seen"}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 FAILED, DIVERGED, OTHER_CODE, NOT_ANSWERED, CRASHED = 1001, 1002, 1003, 1004, 1005
-BAD_ORDER, BAD_WEIGHTS, NOT_HERE, NO_VAULT = 1006, 1007, 1008, 1009
+BAD_ORDER, BAD_WEIGHTS, NOT_HERE, NO_VAULT, BAD_VAULT = 1006, 1007, 1008, 1009, 1010
 
 REASONS: Mapping[int, str] = MappingProxyType(
     {
@@ -22,6 +22,8 @@ REASONS: Mapping[int, str] = MappingProxyType(
         NOT_HERE: "it refused an order about a site, method, seed or round that it does not have",
         NO_VAULT: "it has no vault, and the run's folder is not on its machine; start its node "
         "with --node-config 'vault=\"FOLDER\"'",
+        BAD_VAULT: "its vault does not go on from where the federation is: it is damaged, deleted, "
+        "older, or of another run; its own log says which",
         # Flower's own.
         0: "it failed in Flower",
         1: "its ClientApp could not be loaded",

@@ -36,6 +36,8 @@ def check_order(order: Order) -> None:
         "folder": is_folder and places.is_absolute(),
         "week": 0 <= order.week <= LAST_WEEK,
         "void": is_void_text(order.void),
+        "run": len(order.run) <= LONGEST_NAME and (not order.run or order.run.isalnum()),
+        "after": 0 <= order.after <= order.round,
     }
     if wrong := [name for name, is_right in rules.items() if not is_right]:
         raise BadOrderError(f"values that cannot be: {', '.join(wrong)}")

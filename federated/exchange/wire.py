@@ -42,6 +42,8 @@ class Order:
             have trained them.
         void: Rounds whose private state must not be used any more, such as ``3-7,9-12``.
         keep_all: Whether private state of older rounds may be needed again.
+        run: Id of the run; a vault goes on with no other.
+        after: The newest round whose private state the site must have; 0: it may have none.
     """
 
     method: str
@@ -54,6 +56,8 @@ class Order:
     newcomer: bool = False
     void: str = ""
     keep_all: bool = False
+    run: str = ""
+    after: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,8 @@ Groups = Mapping[str, ArrayRecord]
 
 def pack_order(order: Order, sent: Groups) -> RecordDict:
     """Return the content of a message to a site."""
-    record = _order_record(replace(order, site="")).copy()
-    record["site"] = order.site
+    record = _order_record(replace(order, site="", after=0)).copy()
+    record["site"], record["after"] = order.site, order.after
     return RecordDict({"order": record, **sent})
 
 
