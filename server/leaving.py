@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from federated.exchange.actions import Action
 from server import checkpoint
 from server.asking import ask
 from server.cell import Cell, RunStoppedError
@@ -54,5 +55,5 @@ def unlearned(cell: Cell, before: Checkpoint, site: str, round: int) -> Checkpoi
 
 def last_steps(cell: Cell, standing: Standing, sites: Sequence[str], round: int) -> None:
     """Let sites do their last steps, and record what they report."""
-    replies = ask(cell, "train.finish", orders(cell, standing, sites, round), {})
+    replies = ask(cell, Action.FINISH, orders(cell, standing, sites, round), {})
     cell.record.add(cell.method, cell.seed, round, replies.reports)

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from math import isfinite
 
+from federated.exchange.actions import Action
 from federated.exchange.wire import pack_groups
 from server import checkpoint
 from server.aggregation import stepped
@@ -90,8 +91,8 @@ def train(cell: Cell, round: Round) -> Round:
         for sites in (round.roster.full, round.roster.frozen)
     )
     sent, summed = pack_groups(round.server.shared), cell.shares and not cell.holds_updates
-    trained = ask(cell, "train", full, sent, summed=summed)
-    return replace(round, trained=trained, tuned=ask(cell, "train.frozen", frozen, sent))
+    trained = ask(cell, Action.TRAIN, full, sent, summed=summed)
+    return replace(round, trained=trained, tuned=ask(cell, Action.TRAIN_FROZEN, frozen, sent))
 
 
 def aggregate(cell: Cell, round: Round) -> Round:
@@ -109,7 +110,8 @@ def evaluate(cell: Cell, round: Round) -> Round:
     """Return the round with the new weights evaluated by all that are there and not busy."""
     sites = evaluators(cell, round.standing, round.roster)
     asked = orders(cell, round.standing, sites, round.number)
-    return replace(round, evaluated=ask(cell, "evaluate", asked, pack_groups(round.server.shared)))
+    sent = pack_groups(round.server.shared)
+    return replace(round, evaluated=ask(cell, Action.EVALUATE, asked, sent))
 
 
 def choose(cell: Cell, before: Checkpoint, round: Round) -> Checkpoint:

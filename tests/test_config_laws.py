@@ -115,6 +115,18 @@ def test_text_with_every_letter_comes_back_from_the_file() -> None:
     goes_round({"folder": odd, "rollout.hospital.a b.c.leave": odd})
 
 
+def test_a_node_sets_things_of_its_own_beside_the_resolved_study() -> None:
+    told = run_config_of(parse({"methods": "fedavg", "data.slices": 3}))
+    study = parse(parse_run_config({**told, "data.cache": "/here"}))
+    assert (study.common.data.cache, study.common.data.slices) == ("/here", 3)
+
+
+def test_a_list_holds_no_comma_that_the_command_line_would_split() -> None:
+    assert parse({"sharing.private": "a,b"}).by_method["consilium"].sharing.private == ("a", "b")
+    with pytest.raises(UserError, match="a comma-separated list is needed"):
+        parse({"sharing.private": ["a,b"]})
+
+
 def test_a_method_keeps_the_underscores_of_its_name() -> None:
     assert hyphenated("method.my_own.train.local_epochs") == "method.my_own.train.local-epochs"
     study = parse(flatten({"methods": ["my_own"], "method": {"my_own": {"base": "fedbn"}}}))
