@@ -17,7 +17,7 @@ from federated.config.writing import parse_run_config, run_config_of, to_toml
 from federated.engine import run
 from federated.errors import UserError
 from federated.questions.trials import trial
-from server.record import Record
+from server.opening import opened
 
 
 def values(key: Key) -> st.SearchStrategy[Any]:
@@ -177,8 +177,12 @@ def test_resume_the_record_and_questions_agree_on_what_may_differ(
     words = [f"{key}={value}" for key, value in free.items()]
     assert main(["resume", str(folder), *words, "--quiet", "--no-report"]) == 0
     for name, value in {"engine.threads": "2", "engine.gpus": "0.5", "train.lr": "0.5"}.items():
-        with pytest.raises(UserError, match="holds a run with other settings"):
-            Record.open(folder, to_toml(parse({**given_, name: value})), {}, None)
+        changed = parse({**given_, name: value})
+        with (
+            pytest.raises(UserError, match="holds a run with other settings"),
+            opened(folder, changed, None),
+        ):
+            pass
         with pytest.raises(UserError, match="holds a run with other settings"):
             trial(given_, folder, {name: value})
         assert main(["resume", str(folder), f"{name}={value}"]) == 2
