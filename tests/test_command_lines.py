@@ -161,7 +161,7 @@ def test_a_disk_that_is_full_gets_a_sentence(
     def full(*given: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("server.record.write_bytes", full)
+    monkeypatch.setattr("server.opening.write_bytes", full)
     given = tiny(rounds=1)
     assert main(["run", *(f"{k}={v}" for k, v in given.items()), "--quiet"]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]

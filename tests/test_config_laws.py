@@ -17,7 +17,7 @@ from federated.config.writing import parse_run_config, run_config_of, to_toml
 from federated.engine import run
 from federated.errors import UserError
 from federated.questions.trials import trial
-from server.record import Record
+from server.opening import opened
 
 
 def values(key: Key) -> st.SearchStrategy[Any]:
@@ -115,6 +115,18 @@ def test_text_with_every_letter_comes_back_from_the_file() -> None:
     goes_round({"folder": odd, "rollout.hospital.a b.c.leave": odd})
 
 
+def test_a_node_sets_things_of_its_own_beside_the_resolved_study() -> None:
+    told = run_config_of(parse({"methods": "fedavg", "data.slices": 3}))
+    study = parse(parse_run_config({**told, "data.cache": "/here"}))
+    assert (study.common.data.cache, study.common.data.slices) == ("/here", 3)
+
+
+def test_a_list_holds_no_comma_that_the_command_line_would_split() -> None:
+    assert parse({"sharing.private": "a,b"}).by_method["consilium"].sharing.private == ("a", "b")
+    with pytest.raises(UserError, match="a comma-separated list is needed"):
+        parse({"sharing.private": ["a,b"]})
+
+
 def test_a_method_keeps_the_underscores_of_its_name() -> None:
     assert hyphenated("method.my_own.train.local_epochs") == "method.my_own.train.local-epochs"
     study = parse(flatten({"methods": ["my_own"], "method": {"my_own": {"base": "fedbn"}}}))
@@ -165,8 +177,12 @@ def test_resume_the_record_and_questions_agree_on_what_may_differ(
     words = [f"{key}={value}" for key, value in free.items()]
     assert main(["resume", str(folder), *words, "--quiet", "--no-report"]) == 0
     for name, value in {"engine.threads": "2", "engine.gpus": "0.5", "train.lr": "0.5"}.items():
-        with pytest.raises(UserError, match="holds a run with other settings"):
-            Record.open(folder, to_toml(parse({**given_, name: value})), {}, None)
+        changed = parse({**given_, name: value})
+        with (
+            pytest.raises(UserError, match="holds a run with other settings"),
+            opened(folder, changed, None),
+        ):
+            pass
         with pytest.raises(UserError, match="holds a run with other settings"):
             trial(given_, folder, {name: value})
         assert main(["resume", str(folder), f"{name}={value}"]) == 2

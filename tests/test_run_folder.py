@@ -24,7 +24,15 @@ def test_every_path_of_a_run_by_hand() -> None:
 def test_a_run_writes_what_is_named_and_nothing_else(run_tiny: RunTiny) -> None:
     run = run_tiny(methods="local,fedbn", rounds=1, **{"rollout.image-seconds": 60})
     files = run.files
-    named = (files.config, files.environment, files.metrics, files.events, files.timeline)
+    named = (
+        files.config,
+        files.lineage,
+        files.lock,
+        files.environment,
+        files.metrics,
+        files.events,
+        files.timeline,
+    )
     assert all(path.stat().st_size > 0 for path in named)
     cells = {files.cell(method, 0).parent for method in ("local", "fedbn")}
     assert set(run.folder.iterdir()) <= {*named, *cells, files.sites.path}

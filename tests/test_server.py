@@ -9,7 +9,7 @@ from flwr.app import Context, Message, RecordDict
 from test_messages import Tap, load_with
 
 from clients.app import app as client_app
-from federated.config import study
+from federated.config import writing
 from federated.engine import run
 from federated.engine.inline import InlineGrid
 from federated.errors import UserError
@@ -81,18 +81,20 @@ def test_without_a_rollout_there_is_no_virtual_time(tiny: Any) -> None:
     assert not (folder / "timeline.csv").exists()
 
 
-def test_settings_are_read_once_in_a_process(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads, parse = [], study.parse
-    monkeypatch.setattr(study, "parse", lambda given: reads.append(given) or parse(given))
+def test_server_and_sites_of_a_process_read_the_settings_once(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, parse = [], writing.parse
+    monkeypatch.setattr(writing, "parse", lambda given: reads.append(given) or parse(given))
     run(tiny(rounds=1))
     assert len(reads) == 1
 
 
 def test_a_setting_is_not_confused_with_an_equal_one_of_another_type() -> None:
-    assert study.study_from({"train.augment": True}).by_method["consilium"].train.augment
+    assert writing.study_from({"train.augment": True}).by_method["consilium"].train.augment
     with pytest.raises(UserError, match=r"rounds"):
-        study.study_from({"rounds": True})
-    assert study.study_from({"rounds": 1}).by_method["consilium"].rounds == 1
+        writing.study_from({"rounds": True})
+    assert writing.study_from({"rounds": 1}).by_method["consilium"].rounds == 1
 
 
 def test_a_failing_pooled_round_names_no_site(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:

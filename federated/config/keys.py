@@ -86,6 +86,8 @@ def _convert(kind: Any, value: Any) -> Any:
     of_int = kind == tuple[int, ...]
     if of_int:
         return tuple(_convert(int, item) for item in items if not _is_blank(item))
+    if any("," in item for item in items if isinstance(item, str)):
+        raise ValueError  # a comma is what separates them on the command line
     return tuple(_text(item).strip() for item in items if not _is_blank(item))
 
 

@@ -52,10 +52,11 @@ def parse_run_config(run_config: Mapping[str, Any]) -> dict[str, Any]:
     Flower overrides only keys that have a default in pyproject.toml, so every key is there. A key
     that a method may set has the default "" there, which means: as the method says.
     """
-    if RESOLVED in run_config:
-        return parse_toml(str(run_config[RESOLVED]), "the run-config")
-    silent = {name for name, default in run_config_defaults().items() if default == ""}
     given = flatten(run_config)
+    if RESOLVED in given:
+        resolved = parse_toml(str(given.pop(RESOLVED)), "the run-config")
+        return {**resolved, **given}  # a node may set things of its own beside it
+    silent = {name for name, default in run_config_defaults().items() if default == ""}
     return {key: value for key, value in given.items() if value != "" or key not in silent}
 
 
