@@ -39,8 +39,9 @@ from federated.storage import (
     write_tensors,
 )
 
-VERSIONS_KEPT = 2
-"""The state a round starts from must outlive the round, so that the round can be repeated."""
+VERSIONS_KEPT = 3
+"""The state that a round starts from, and that of the round before, must outlive the round: so that
+both can be repeated, should another site's newest state be damaged."""
 
 _VERSION = re.compile(r"round-(\d{6})\.json")
 _KEPT = re.compile(r"kept-(\d{6})\.json")

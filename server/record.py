@@ -13,6 +13,7 @@ from federated.errors import UserError
 from federated.exchange.wire import Report
 from federated.runs.columns import TIMELINE_COLUMNS
 from federated.runs.folder import RunFolder
+from federated.storage import write_bytes
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Record:
         return lengths
 
     def take_back(self, sizes: Mapping[str, int]) -> None:
-        """Cut the files back to what they were at a checkpoint.
+        """Cut the files back to what they were at a checkpoint, or put back what was set aside.
 
         Raises:
             UserError: one is shorter than that: something is lost that no round would repeat.
@@ -89,7 +90,9 @@ class Record:
         if self._timeline.name not in sizes:
             self._timeline.unlink(missing_ok=True)
         for name, size in sizes.items():
-            path = self.folder / name
+            path, aside = self.folder / name, self._aside(name, size)
+            if aside.exists():
+                aside.replace(path)
             length = path.stat().st_size if path.exists() else 0
             if length < size:
                 raise UserError(
@@ -98,3 +101,16 @@ class Record:
                     "another folder."
                 )
             os.truncate(path, size)
+
+    def set_aside(self, sizes: Mapping[str, int]) -> None:
+        """Copy the files as they were at a checkpoint, to go forward again should a round fail."""
+        for name, size in sizes.items():
+            write_bytes(self._aside(name, size), (self.folder / name).read_bytes()[:size])
+
+    def forget_copies(self) -> None:
+        """Remove what was set aside."""
+        for path in self.folder.glob(".*.aside"):
+            path.unlink()
+
+    def _aside(self, name: str, size: int) -> Path:
+        return self.folder / f".{name}.{size}.aside"

@@ -50,6 +50,9 @@ def run_cell(cell: Cell) -> None:
             if earlier is None:
                 raise
             reached, repeated = earlier, number
+            continue
+        if number == repeated:
+            cell.record.forget_copies()
     standing = reached.standing
     stayed = [site for site in standing.joined if site not in standing.left]
     last_steps(cell, standing, sorted(stayed), cell.config.rounds)
@@ -66,6 +69,7 @@ def one_round_back(cell: Cell, reached: Checkpoint) -> Checkpoint | None:
     """
     earlier = checkpoint.load(cell.folder, cell.whose, before=reached.round)
     if earlier is not None:
+        cell.record.set_aside(reached.sizes)
         cell.record.take_back(earlier.sizes)
         cell.emit("round-repeated", round=earlier.round + 1)
     return earlier

@@ -23,7 +23,7 @@ from federated.exchange.fingerprint import code_digest
 from federated.exchange.sharing import WEIGHTS, as_group
 from federated.exchange.wire import Order, pack_groups, pack_order
 
-BAD_ORDER, BAD_WEIGHTS, NOT_HERE, OTHER_CODE = 1006, 1007, 1008, 1003
+BAD_ORDER, BAD_WEIGHTS, NOT_HERE, OTHER_CODE, BAD_VAULT = 1006, 1007, 1008, 1003, 1010
 SITES = ("phantom-1", "phantom-2", "phantom-3")
 
 Spoil = Callable[[Message], Message | None]
@@ -111,7 +111,11 @@ CASES: list[tuple[str, Spoil, int]] = [
     ("an empty order", add("order", ConfigRecord()), BAD_ORDER),
     ("an order renamed", renamed("order", "orders"), BAD_ORDER),
     ("a field missing", drop("order", "void"), BAD_ORDER),
-    ("a field more", field("run", "x"), BAD_ORDER),
+    ("a field more", field("weather", "x"), BAD_ORDER),
+    ("a run that is a path", field("run", "../escaped"), BAD_ORDER),
+    ("a state of a later round", field("after", 5), BAD_ORDER),
+    ("a state of a round before any", field("after", -1), BAD_ORDER),
+    ("a state that the vault has not", field("after", 1), BAD_VAULT),
     ("another code", field("code", "0" * 64), OTHER_CODE),
     ("a method of another run", field("method", "fedbn"), NOT_HERE),
     ("a seed of another run", field("seed", 7), NOT_HERE),

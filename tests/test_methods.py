@@ -158,8 +158,8 @@ def test_the_personal_model_never_leaves(run_tiny) -> None:
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
-        ("nowhere:rules", "No module named 'nowhere'"),
-        ("federated.methods.ditto:nothing", "no attribute 'nothing'"),
+        ("nowhere:rules", "there is no module nowhere"),
+        ("federated.methods.ditto:nothing", "has no 'nothing'"),
         ("federated.methods.ditto:site", "is a function and no federated.methods.seam.Rules"),
         ("noseparator", "package.module:name"),
     ],

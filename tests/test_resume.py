@@ -1,5 +1,7 @@
 """Resumed equals never stopped, wherever it stopped."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +11,14 @@ from test_laws import numbers
 from test_messages import load_with
 
 from clients.app import app as client_app
+from federated.commands.main import main
+from federated.config.given import parse_toml
+from federated.config.study import parse
+from federated.config.writing import to_toml
 from federated.engine import run
 from federated.errors import UserError
 from federated.runs.reading import load
+from server.cell import RunStoppedError
 
 MESSAGES = 3 + 2 * 3 * 3 + 3
 """Of a run of 3 sites and 3 rounds: registration, training and evaluation, last steps."""
@@ -103,6 +110,142 @@ def test_a_finished_run_stays_as_it_is(tiny) -> None:
     run(given)
     assert files(Path(given["folder"])) == before
     assert (Path(given["folder"]) / "metrics.csv").read_bytes() == metrics
+
+
+def cut(tiny, monkeypatch: pytest.MonkeyPatch, **settings: object) -> dict[str, str]:
+    """Return the settings of a run of three rounds that was cut in its third."""
+    given = tiny("cut", rounds=3, methods="fedbn", **settings)
+    monkeypatch.setattr("federated.engine.running.load_app", load_with(cut_after(3 + 2 * 6 + 1)))
+    with pytest.raises(PowerCutError):
+        run(given)
+    monkeypatch.undo()
+    return given
+
+
+def vault_of(given: dict[str, str], site: str = "phantom-2") -> Path:
+    return Path(given["folder"]) / "sites" / site / "fedbn" / "seed-0"
+
+
+@pytest.mark.parametrize("half", ["safetensors", "json"])
+def test_a_damaged_vault_repeats_the_round_before(
+    tiny, monkeypatch: pytest.MonkeyPatch, half: str
+) -> None:
+    whole = tiny("whole", rounds=3, methods="fedbn")
+    run(whole)
+    given = cut(tiny, monkeypatch)
+    newest = vault_of(given) / f"round-000002.{half}"
+    newest.write_bytes(newest.read_bytes()[:-7])
+    run(given)
+    assert files(Path(whole["folder"])) == files(Path(given["folder"]))
+    expected, found = (numbers(load(g["folder"]), "fedbn") for g in (whole, given))
+    pd.testing.assert_frame_equal(expected, found, check_exact=True)
+    assert "round-repeated" in set(load(given["folder"]).events["kind"])
+
+
+def test_a_lost_or_foreign_vault_stops_the_run_by_name(
+    tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = cut(tiny, monkeypatch)
+    vault, other = vault_of(given), vault_of(given, "phantom-1")
+    aside = vault.with_name("aside")
+    vault.rename(aside)
+    with pytest.raises(RunStoppedError, match=r"phantom-2: its vault .*sites/phantom-2/site\.log"):
+        run(given)
+    shutil.rmtree(vault, ignore_errors=True)
+    shutil.copytree(other, vault)
+    with pytest.raises(RunStoppedError, match="phantom-2: its vault"):
+        run(given)
+    assert (
+        "of site 'phantom-1' and not of 'phantom-2'"
+        in (Path(given["folder"]) / "sites" / "phantom-2" / "site.log").read_text()
+    )
+    shutil.rmtree(vault)
+    aside.rename(vault)
+    run(given)
+    assert "run-ended" in set(load(given["folder"]).events["kind"])
+
+
+def test_a_checkpoint_of_another_run_is_refused(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(other := tiny("other", rounds=3, methods="fedbn"))
+    given = cut(tiny, monkeypatch)
+    cell = Path(given["folder"]) / "fedbn" / "seed-0"
+    shutil.rmtree(cell)
+    shutil.copytree(Path(other["folder"]) / "fedbn" / "seed-0", cell)
+    with pytest.raises(UserError, match=r"is of run .* and not of .*: it was put here from"):
+        run(given)
+
+
+def test_checkpoints_that_are_all_damaged_begin_nothing_anew(
+    tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = cut(tiny, monkeypatch)
+    for path in (Path(given["folder"]) / "fedbn" / "seed-0").glob("round-*.json"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"all checkpoints in .* are damaged"):
+        run(given)
+
+
+def test_a_table_shorter_than_its_checkpoint_is_never_filled_up(
+    tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = cut(tiny, monkeypatch)
+    metrics = Path(given["folder"]) / "metrics.csv"
+    content = metrics.read_bytes()[:200]
+    metrics.write_bytes(content)
+    with pytest.raises(UserError, match=r"metrics\.csv is damaged: it has 200 bytes"):
+        run(given)
+    assert metrics.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        ("rounds = 3", "rounds = 4", "rounds was 3 and is now 4"),
+        ("seeds = [0]", "seeds = [1]", "seeds was"),
+        ("train.lr = 0.001", "train.lr = 0.1", "train.lr was 0.001 and is now 0.1"),
+        ('train.precision = "fp32"', 'train.precision = "bf16"', "train.precision was 'fp32'"),
+    ],
+)
+def test_an_edited_configuration_is_refused_by_name(
+    tiny, capsys: pytest.CaptureFixture[str], before: str, after: str, sentence: str
+) -> None:
+    given = tiny(rounds=3, methods="fedbn")
+    run({**given, "rounds": "3"})
+    config = Path(given["folder"]) / "config.toml"
+    text = config.read_text()
+    assert before in text
+    config.write_text(text.replace(before, after))
+    assert main(["resume", given["folder"], "--no-report"]) == 2
+    told = capsys.readouterr().err
+    assert "holds a run with other settings" in told and sentence in told
+
+
+def test_a_run_that_is_at_work_has_no_second_writer(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, sentences = tiny(rounds=1, methods="fedavg"), []
+
+    def client(message: Message, context: Context) -> Message:
+        if not sentences:
+            sentences.append("")
+            with pytest.raises(UserError) as caught:
+                run(given)
+            sentences[0] = str(caught.value)
+        return client_app(message, context)
+
+    monkeypatch.setattr("federated.engine.running.load_app", load_with(client))
+    run(given)
+    assert f"is in use: process {os.getpid()} works on that run" in sentences[0]
+    steps = load(given["folder"]).metrics.query("metric == 'steps'")
+    assert len(steps) == 3
+
+
+def test_a_newer_setting_of_an_older_run_has_its_default(tiny) -> None:
+    """A table that the run itself wrote is not filled from the preset of today."""
+    study = parse(tiny(methods="consilium"))
+    text = to_toml(study)
+    older = [line for line in text.splitlines() if not line.startswith("bn.recalibrate =")]
+    again = parse(parse_toml("\n".join(older), "an older run"))
+    assert study.by_method["consilium"].bn.recalibrate
+    assert not again.by_method["consilium"].bn.recalibrate
 
 
 def test_another_run_is_refused_the_folder(tiny) -> None:
