@@ -96,6 +96,8 @@ PATHS = {
     "seed": (-1, -(2**62), 0.0, "0"),
     "newcomer": (1, "yes", 1.0),
     "keep_all": (0, "no"),
+    "run": ("..", "../../escaped", "/dev/null", "a/b", "a b", "x" * 5000, 7),
+    "after": (-1, 2, 10**9, 0.0, "0"),
     "code": (7, b"x", [1, 2]),
 }
 CASES: list[tuple[str, Spoil, int]] = [
@@ -111,7 +113,7 @@ CASES: list[tuple[str, Spoil, int]] = [
     ("an empty order", add("order", ConfigRecord()), BAD_ORDER),
     ("an order renamed", renamed("order", "orders"), BAD_ORDER),
     ("a field missing", drop("order", "void"), BAD_ORDER),
-    ("a field more", field("run", "x"), BAD_ORDER),
+    ("a field more", field("shell", "x"), BAD_ORDER),
     ("another code", field("code", "0" * 64), OTHER_CODE),
     ("a method of another run", field("method", "fedbn"), NOT_HERE),
     ("a seed of another run", field("seed", 7), NOT_HERE),
