@@ -74,7 +74,7 @@ def road(kind: str, folder: Path) -> list[str]:
 
         def noting(*arguments: object, **options: object) -> object:
             frames = ours()
-            if len(frames) > len(driver):
+            if not driver and "server/rounds.py:train" in frames:
                 driver[:] = frames
             return wait(*arguments, **options)  # type: ignore[arg-type]
 

@@ -7,7 +7,6 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from federated.config.schema import Config
-from federated.config.study import Study
 from federated.config.writing import study_from
 from federated.data import site_names
 from federated.exchange.fingerprint import code_digest
@@ -31,6 +30,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the whole study on any grid; results go to the run folder."""
     study = study_from(context.run_config)
+    cells = study.cells()
     for method, config in study.by_method.items():
         check_method(config, method)
     folder = choose_folder(study.common, new=False)
@@ -40,20 +40,14 @@ def main(grid: Grid, context: Context) -> None:
         # `flwr run` streams this line; results do not travel back by themselves.
         logging.getLogger("flwr").info("Results go to %s", folder.absolute())
     with opened(folder, study, getattr(grid, "listener", None)) as record:
-        run_study(grid, record, study)
-
-
-def run_study(grid: Grid, record: Record, study: Study) -> None:
-    """Register the hospitals, and run every cell of the study or go on with it."""
-    common, cells = study.common, study.cells()
-    folder = str(record.folder.absolute())
-    order = Order(*cells[0], 0, "", folder, code_digest(), run=record.run)
-    timeout = common.engine.timeout
-    hosts = register(grid, record, site_names(common), order=order, timeout=timeout)
-    for method, seed in cells:
-        config = study.by_method[method]
-        run_cell(open_cell(summing(grid), record, hosts, config=config, method=method, seed=seed))
-    record.emit("run-ended")
+        order = Order(*cells[0], 0, "", str(folder.absolute()), code_digest(), run=record.run)
+        timeout = study.common.engine.timeout
+        hosts = register(grid, record, site_names(study.common), order=order, timeout=timeout)
+        for method, seed in cells:
+            config = study.by_method[method]
+            cell = open_cell(summing(grid), record, hosts, config=config, method=method, seed=seed)
+            run_cell(cell)
+        record.emit("run-ended")
 
 
 def open_cell(

@@ -29,11 +29,12 @@ def traffic(*phases: Replies) -> list[Report]:
 def validation_score(reports: Iterable[Report]) -> float | None:
     """Return the unweighted mean over the sites of validation AUC; sites without one are left out.
 
-    Minus the mean loss if no site has an AUC, None without validation images. No test report is
-    read.
+    Minus the mean loss if no site has an AUC, None if none has a finite loss either. No test report
+    is read. A value that is not finite never counts: one such would win or lose every comparison.
     """
     val = [r.metrics for r in reports if r.split == "val"]
     aucs = [m["auc"] for m in val if np.isfinite(m["auc"])]
     if aucs:
         return float(np.mean(aucs))
-    return -float(np.mean([m["loss"] for m in val])) if val else None
+    losses = [m["loss"] for m in val if np.isfinite(m["loss"])]
+    return -float(np.mean(losses)) if losses else None

@@ -96,6 +96,8 @@ PATHS = {
     "seed": (-1, -(2**62), 0.0, "0"),
     "newcomer": (1, "yes", 1.0),
     "keep_all": (0, "no"),
+    "run": ("..", "../../escaped", "/dev/null", "a/b", "a b", "x" * 5000, 7),
+    "after": (-1, 2, 10**9, 0.0, "0"),
     "code": (7, b"x", [1, 2]),
 }
 CASES: list[tuple[str, Spoil, int]] = [

@@ -17,8 +17,9 @@ from federated.exchange.exact import Accumulator
 from federated.exchange.failures import REASONS, reason_of
 from federated.exchange.replies import Refusal, Reply, Request, Tally, genuine, read
 from federated.exchange.reports import FORMS, MOST_TERMS
-from federated.exchange.wire import BadReplyError, unpack_array, unpack_order
+from federated.exchange.wire import BadReplyError, Report, unpack_array, unpack_order
 from federated.learning.metrics import METRICS
+from server.tallies import validation_score
 
 
 @pytest.fixture(autouse=True)
@@ -54,8 +55,8 @@ def test_terms_of_a_method_are_few_and_finite() -> None:
         read(request("train"), message, reply)
 
 
-@pytest.mark.parametrize("name", ["auc", "f1", "precision"])
-def test_a_ratio_of_nothing_is_not_a_number_and_welcome(name: str) -> None:
+@pytest.mark.parametrize("name", ["auc", "f1", "precision", "loss"])
+def test_what_has_no_value_here_is_not_a_number_and_welcome(name: str) -> None:
     message = asked("evaluate", "b", 2)
     reply = honest(message, "b")
     number("report/b/val/current", name, float("nan"))(reply)
@@ -171,6 +172,17 @@ def test_a_release_refused_half_way_leaves_nothing_in_the_sum() -> None:
     spoilt = tallied("train", put(np.array(2**62), "n"))
     assert bits(spoilt) == bits(tallied("train", None))
     assert "weights/n" in spoilt.results[1].reason
+
+
+def test_a_loss_that_is_none_decides_no_round() -> None:
+    """Two sites without an AUC, one of them with a loss of NaN: the other's counts, by hand."""
+    nan, inf = float("nan"), float("inf")
+    for loss, score in ((nan, -0.25), (inf, -0.25), (0.75, -0.5)):
+        told = {"a": 0.25, "b": loss}
+        metrics = {site: {"auc": nan, "loss": value} for site, value in told.items()}
+        val = [Report(site, "val", "current", 9, m) for site, m in metrics.items()]
+        assert validation_score(val) == score
+    assert validation_score([Report("b", "val", "current", 9, {"auc": nan, "loss": nan})]) is None
 
 
 # whole runs

@@ -29,31 +29,26 @@ os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
 def main(words: list[str] | None = None) -> int:
     """Run the command ``consilium`` and return its exit status."""
-    status = _status(words)
-    if words is None and (start := sys.modules.get("federated.engine.ray.start")):
-        start.leave(status)  # at once, should Ray still be starting: there is no use in waiting
-    return status
-
-
-def _status(words: list[str] | None) -> int:
     open_streams()
     arguments = _arguments(words)
     try:
         with stopping(), redirect_stdout(cast(TextIO, Output(sys.stdout))):
             status = int(arguments.call(arguments) or 0)
             sys.stdout.flush()
-            return status
     except UserError as error:
         complain(str(error))
-        return 2
+        status = 2
     except KeyboardInterrupt as stop:
         complain("stopped.")
-        return status_of(stop)
+        status = status_of(stop)
     except BrokenPipeError:
-        return BROKEN_PIPE  # whoever reads, such as head, has had enough
+        status = BROKEN_PIPE  # whoever reads, such as head, has had enough
     except OSError as error:
         complain(sentence_of(error))
-        return 2
+        status = 2
+    if words is None and (start := sys.modules.get("federated.engine.ray.start")):
+        start.leave(status)  # at once, should Ray still be starting: there is no use in waiting
+    return status
 
 
 def _arguments(words: list[str] | None) -> argparse.Namespace:
@@ -79,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("config", type=Path, nargs="?", help="a .toml file; none: all defaults")
     run.add_argument("settings", nargs="*", metavar="key=value", help="overrides, see `config`")
     _add_output(run)
-    run.set_defaults(call=_run)
+    run.set_defaults(call=_execute, read=_given_anew, new=True)
 
     resume = commands.add_parser("resume", help="go on with an interrupted run, to the same bits")
     resume.add_argument("folder", type=Path, help="the run's folder")
@@ -87,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         "settings", nargs="*", metavar="key=value", help="settings that change no bit"
     )
     _add_output(resume)
-    resume.set_defaults(call=_resume)
+    resume.set_defaults(call=_execute, read=_given_before, new=False)
 
     report = commands.add_parser("report", help="draw plots and the summary page of a run again")
     report.add_argument("folder", type=Path, help="the run's folder")
@@ -123,16 +118,18 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(style="auto")
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _given_anew(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of ``consilium run``."""
     from federated.config.given import parse_overrides, read_config
 
     file, settings = arguments.config, list(arguments.settings)
     if file is not None and "=" in str(file):
         file, settings = None, [str(file), *settings]
-    _execute({**read_config(file), **parse_overrides(settings)}, arguments, new=True)
+    return {**read_config(file), **parse_overrides(settings)}
 
 
-def _resume(arguments: argparse.Namespace) -> None:
+def _given_before(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of the run that ``consilium resume`` goes on with."""
     from federated.config.given import parse_overrides, read_toml
     from federated.config.keys import find_key
 
@@ -143,17 +140,19 @@ def _resume(arguments: argparse.Namespace) -> None:
         if key.startswith(("method.", "rollout.")) or find_key(key).changes_bits:
             raise UserError(f"{key} would change the numbers; only where a run runs can change.")
     given = {**read_toml(arguments.folder / "config.toml"), **overrides}
-    _execute({**given, "folder": str(arguments.folder)}, arguments, new=False)
+    return {**given, "folder": str(arguments.folder)}
 
 
-def _execute(given: dict[str, Any], arguments: argparse.Namespace, *, new: bool) -> None:
+def _execute(arguments: argparse.Namespace) -> None:
+    """Run what ``arguments.read`` returns the settings of, a new run or one to go on with."""
     from federated.config.study import parse
     from federated.engine.ray.start import start_ahead
     from federated.lazy import without_collector
     from federated.runs.folder import choose_folder, claimed
 
+    given = arguments.read(arguments)
     study, style = parse(given), str(arguments.style)
-    folder = choose_folder(study.common, new=new)
+    folder = choose_folder(study.common, new=arguments.new)
     if study.common.engine.kind == "ray":
         start_ahead(study.common.engine.address)
     with without_collector():

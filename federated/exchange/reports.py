@@ -41,6 +41,11 @@ def is_amount(value: float) -> bool:
     return 0 <= value < math.inf
 
 
+def is_loss(value: float) -> bool:
+    """Return whether a value may be a loss on images: infinite or NaN when a network diverged."""
+    return not value < 0
+
+
 @dataclass(frozen=True)
 class Form:
     """What a report of one split and model holds.
@@ -79,7 +84,7 @@ def is_term(name: str) -> bool:
 
 
 RATIOS = ("auc", "accuracy", "balanced_accuracy", "f1", "sensitivity", "specificity", "precision")
-MEASURED: Numbers = {**dict.fromkeys(RATIOS, is_ratio), "loss": math.isfinite}
+MEASURED: Numbers = {**dict.fromkeys(RATIOS, is_ratio), "loss": is_loss}
 SEEN: Numbers = {"steps": is_count, "images_seen": is_count}
 TRAINED: Numbers = {
     **dict.fromkeys(("loss", "cross_entropy", "contrastive"), math.isfinite),
