@@ -9,6 +9,7 @@ from clients.fitting import memory_of
 from clients.measuring import Predictions, measure, predictions_csv
 from clients.site import Site
 from clients.vault import Vault
+from federated.config.presets import ALONE
 from federated.exchange.wire import Order, Report
 from federated.learning.batches import round_batches
 from federated.learning.metrics import paired_auc_difference
@@ -81,10 +82,10 @@ def personalised(site: Site, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def own_model(site: Site) -> dict[str, Tensor] | None:
     """Return the site's model trained alone in the same run, if there is one of the same shape."""
-    folder = site.vault.folder.parent.parent / "local" / site.vault.folder.name
+    folder = site.vault.folder.parent.parent / ALONE / site.vault.folder.name
     if folder == site.vault.folder or not folder.exists():
         return None
-    alone = Vault(folder, {**site.vault.lineage, "method": "local"})
+    alone = Vault(folder, {**site.vault.lineage, "method": ALONE})
     found = alone.kept_model(site.config.rounds + 1)
     if found is None:
         return None

@@ -18,6 +18,7 @@ from federated.exchange.actions import Action
 from federated.exchange.fingerprint import code_digest
 from federated.exchange.orders import check_order
 from federated.exchange.wire import ALL_SITES, BadOrderError, Order, unpack_order
+from federated.runs.folder import RunFolder
 
 
 class OtherCodeError(Exception):
@@ -59,9 +60,10 @@ def vault_root(context: Context, order: Order) -> Path:
         # A folder a run: a node's vault outlives the runs that it takes part in.
         return Path(str(own)) / order.run
     # A server on another machine must not have folders made anywhere on this one.
-    if not (Path(order.folder) / "config.toml").is_file():
+    files = RunFolder(Path(order.folder))
+    if not files.config.is_file():
         raise NoVaultError("no vault is configured, and the order names no run's folder")
-    return Path(order.folder) / "sites"
+    return files.sites.path
 
 
 def received(message: Message) -> Order:

@@ -24,6 +24,7 @@ from federated.exchange.wire import Order
 from federated.learning.batches import Images
 from federated.learning.compute import Compute, device_for, uses_bf16
 from federated.rollout.scenario import FEWEST_IMAGES, Hospital, scenario_of
+from federated.runs.folder import SitesFolder
 from federated.seeding import torch_generator
 
 
@@ -103,7 +104,8 @@ def _always_there(name: str) -> Hospital:
 
 def open_vault(root: Path, site: str, order: Order) -> Vault:
     """Return where a site keeps what is private under an order's run, method and seed."""
-    folder = private_folder(root, site, order.method, f"seed-{order.seed}")
+    folder = SitesFolder(root).vault(site, order.method, order.seed)
+    private_folder(root, *folder.relative_to(root).parts)
     whose = {"run": order.run, "site": site, "method": order.method, "seed": order.seed}
     return Vault(folder, whose)
 

@@ -27,6 +27,7 @@ from typing import Any
 
 from torch import Tensor
 
+from federated.runs.folder import SITE_LOG
 from federated.storage import (
     PRIVATE_FILE,
     PRIVATE_FOLDER,
@@ -74,7 +75,7 @@ def private_folder(root: Path, *names: str) -> Path:
 
 def log_failure(folder: Path, doing: str) -> None:
     """Append the exception being handled, with its traceback, to the log in a site's folder."""
-    log = folder / "site.log"
+    log = folder / SITE_LOG
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, PRIVATE_FILE)
     with os.fdopen(descriptor, "a", encoding="utf-8") as file:
         file.write(f"{datetime.now(UTC).isoformat()} {doing}\n{traceback.format_exc()}\n")

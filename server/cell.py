@@ -13,6 +13,7 @@ from federated.exchange.sharing import Boundary
 from federated.exchange.wire import Order
 from federated.rollout.policy import needs_every_update
 from federated.rollout.scenario import Scenario
+from federated.runs.folder import RunFolder
 from server.grids import SummingGrid
 from server.record import Record
 from server.rules import Arrays, ServerRule
@@ -63,7 +64,7 @@ class Cell:
     @property
     def folder(self) -> Path:
         """Where the server keeps this cell's checkpoints."""
-        return self.record.folder / self.method / f"seed-{self.seed}"
+        return RunFolder(self.record.folder).cell(self.method, self.seed)
 
     @property
     def whose(self) -> dict[str, Any]:

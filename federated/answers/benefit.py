@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from federated.answers.answer import Answer, TextTable
+from federated.config.presets import ALONE
 from federated.errors import UserError
 from federated.plots.numbers import NothingToDrawError, names
 from federated.plots.plot import Plot
@@ -26,7 +27,7 @@ from federated.plots.text import TextColumns, number, text_table
 from federated.plots.time_axis import joined, mean_week, needs_timeline, unit_of, weeks_axis
 from federated.rollout.scenario import HOURS_PER_WEEK, Hospital
 from federated.runs.columns import SITE
-from federated.runs.history import ALONE, evaluations, first_reached, go_live_hours, hospitals
+from federated.runs.history import evaluations, first_reached, go_live_hours, hospitals
 from federated.runs.reading import Run
 
 

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from federated.answers.answer import Answer, TextTable
+from federated.config.presets import ALONE
 from federated.plots.lines import handles
 from federated.plots.numbers import NothingToDrawError, names
 from federated.plots.plot import Plot
@@ -27,7 +28,7 @@ from federated.plots.style import (
 from federated.plots.text import TextColumns, text_table
 from federated.plots.time_axis import needs_timeline
 from federated.runs.columns import SITE
-from federated.runs.history import ALONE, gains, hospitals, spent
+from federated.runs.history import gains, hospitals, spent
 from federated.runs.reading import Run
 
 AUC_POINT = 0.01

@@ -132,14 +132,16 @@ def _given_before(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of the run that ``consilium resume`` goes on with."""
     from federated.config.given import parse_overrides, read_toml
     from federated.config.keys import find_key
+    from federated.runs.folder import RunFolder
 
-    if not (arguments.folder / "config.toml").exists():
+    config = RunFolder(arguments.folder).config
+    if not config.exists():
         raise UserError(f"{arguments.folder} holds no run (no config.toml).")
     overrides = parse_overrides(arguments.settings)
     for key in overrides:
         if key.startswith(("method.", "rollout.")) or find_key(key).changes_bits:
             raise UserError(f"{key} would change the numbers; only where a run runs can change.")
-    given = {**read_toml(arguments.folder / "config.toml"), **overrides}
+    given = {**read_toml(config), **overrides}
     return {**given, "folder": str(arguments.folder)}
 
 

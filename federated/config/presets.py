@@ -39,9 +39,12 @@ def _method(summary: str, source: str, **settings: Value) -> Method:
     return Method(MappingProxyType(keys), summary, source)
 
 
+ALONE = "local"
+"""The method that is no federation: what every other one is compared with."""
+
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "local": _method(
+        ALONE: _method(
             "every hospital alone: nothing is shared", "baseline", sharing__policy="nothing"
         ),
         "fedavg": _method(

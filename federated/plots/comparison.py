@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from federated.config.presets import ALONE
 from federated.plots.numbers import defined, label, names, shown_sites
 from federated.plots.style import DOUBLE, Look, label_lowest, method_looks, panels, short, styled
 from federated.runs.reading import Run
@@ -49,7 +50,7 @@ def _draw(ax: Axes, frame: pd.DataFrame, looks: dict[str, Look]) -> None:
     ax.grid(axis="x", color="#E4E4E4", linewidth=0.5)
     ax.set_yticks(range(len(looks)), [short(name, 18) for name in looks])
     ax.set_ylim(len(looks) - 0.4, -0.6)
-    alone = frame.loc[frame["method"] == "local", "value"].mean()
+    alone = frame.loc[frame["method"] == ALONE, "value"].mean()
     ax.axvline(alone, color="#555555", linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
     for row, (method, look) in enumerate(looks.items()):
         seeds = frame.loc[frame["method"] == method, "value"]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from federated.config.presets import ALONE
 from federated.errors import UserError
 from federated.learning.metrics import HIGHER_IS_BETTER
 from federated.runs.columns import ROUND, SITE, SITE_ROUND
@@ -105,7 +106,7 @@ def behind_local(run: Run, metric: str, split: str, model: str) -> set[tuple[str
     Empty if the method ``local`` is not in the run.
     """
     means = mean_and_sd(values(run, metric, split, model), ["method", "site"])
-    alone = means[means["method"] == "local"].set_index("site")["mean"]
+    alone = means[means["method"] == ALONE].set_index("site")["mean"]
     if alone.empty:
         return set()
     sign = 1 if lower_is_worse(metric) else -1

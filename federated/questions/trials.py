@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from federated.config.given import Given, with_scenario
+from federated.config.presets import ALONE
 from federated.config.study import parse, same_numbers
 from federated.data import prepare
 from federated.engine import check, run
 from federated.errors import UserError
 from federated.runs.folder import RunFolder
-from federated.runs.history import ALONE
 from federated.runs.reading import Run, load
 
 

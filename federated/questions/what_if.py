@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from federated.answers import benefit, waiting
 from federated.config.given import Given
+from federated.config.presets import ALONE
 from federated.config.study import parse
 from federated.plots.rows import LINE, MOST_ROWS, heights, over_seeds, rows_axis, shifts
 from federated.plots.style import DOUBLE, legend_below, panels, short, site_looks, styled
@@ -24,7 +25,7 @@ from federated.questions.alternatives import alternatives, checked, folder_name
 from federated.questions.finding import Finding
 from federated.questions.trials import kept_auc, the_method, trial
 from federated.rollout.scenario import HOURS_PER_WEEK
-from federated.runs.history import ALONE, evaluations, first_reached, rounds
+from federated.runs.history import evaluations, first_reached, rounds
 from federated.runs.reading import Run
 
 MOST_LETTERS = 44

@@ -5,10 +5,10 @@ from functools import partial
 
 import pandas as pd
 
+from federated.config.presets import ALONE
 from federated.plots.numbers import behind_local, label, mean_and_sd, names, shown_sites, values
 from federated.plots.text import DASH, number, plus_minus
 from federated.runs.columns import SITE
-from federated.runs.history import ALONE
 from federated.runs.reading import Run
 
 TEST_METRICS = ("auc", "sensitivity", "specificity", "f1", "balanced_accuracy")

@@ -23,6 +23,9 @@ from pathlib import Path
 from federated.config.common import Common
 from federated.errors import UserError, shown_path
 
+SITE_LOG = "site.log"
+"""In the folder of a site: what went wrong there."""
+
 
 @dataclass(frozen=True)
 class SitesFolder:
@@ -36,7 +39,7 @@ class SitesFolder:
 
     def log(self, name: str) -> Path:
         """Return the file in which a site logs its failures."""
-        return self.site(name) / "site.log"
+        return self.site(name) / SITE_LOG
 
     def vault(self, name: str, method: str, seed: int) -> Path:
         """Return where a site keeps what is private under one method and seed."""

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from federated.config.presets import ALONE
 from federated.rollout.scenario import HOURS_PER_WEEK, Hospital, scenario_of
 from federated.runs.columns import ROUND, SITE, SITE_ROUND
 from federated.runs.reading import Run
-
-ALONE = "local"
-"""The method that is each hospital alone."""
 
 _SPENT_ON = {
     "train": "computing_hours",
