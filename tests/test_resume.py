@@ -4,9 +4,11 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from flwr.app import Context, Message
+from PIL import Image
 from test_laws import numbers
 from test_messages import load_with
 
@@ -236,6 +238,23 @@ def test_a_run_that_is_at_work_has_no_second_writer(tiny, monkeypatch: pytest.Mo
     assert f"is in use: process {os.getpid()} works on that run" in sentences[0]
     steps = load(given["folder"]).metrics.query("metric == 'steps'")
     assert len(steps) == 3
+
+
+def test_a_run_goes_on_from_another_folder(tiny, tmp_path, monkeypatch) -> None:
+    images = tmp_path / "images"
+    generator = np.random.default_rng(0)
+    for site in ("north", "south"):
+        for label in ("COVID", "non-COVID"):
+            (images / site / label).mkdir(parents=True)
+            for number in range(12):
+                pixels = generator.integers(0, 255, (40, 40), dtype=np.uint8)
+                Image.fromarray(pixels).save(images / site / label / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    given = {**tiny(rounds=1, methods="fedavg"), "data.folder": "images", "phantom.sites": "0"}
+    run({**given, "data.duplicate-correlation": "1"})
+    monkeypatch.chdir("/")
+    assert main(["resume", given["folder"], "--no-report"]) == 0
+    assert load(given["folder"]).study.common.data.folder == str(images)
 
 
 def test_a_newer_setting_of_an_older_run_has_its_default(tiny) -> None:

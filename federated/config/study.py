@@ -7,6 +7,7 @@ list cannot be written (command line, Flower run-config).
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from federated.config.calendars import calendars_of, split_calendars
@@ -83,7 +84,26 @@ def same_numbers(one: Study, other: Study) -> bool:
     They may differ in the settings that are declared with ``changes_bits=False``, and in nothing
     else: this decides what may change when a run is resumed, and which runs may be reused.
     """
-    return _decisive(one) == _decisive(other)
+    return _decisive(rooted(one)) == _decisive(rooted(other))
+
+
+DATA_PATHS = ("covid_ct", "sars_cov_2", "manifest", "folder", "cache")
+"""Settings of ``Data`` that name a place on the disk."""
+
+
+def rooted(study: Study) -> Study:
+    """Return the study with the places of its data as absolute paths, as seen from here.
+
+    So that a run goes on from whatever folder it is resumed in.
+    """
+    data = study.common.data
+    places = {name: getattr(data, name) for name in DATA_PATHS}
+    absolute: Any = {
+        n: str(Path(place).expanduser().absolute()) for n, place in places.items() if place
+    }
+    data = replace(data, **absolute)
+    by_method = {method: replace(config, data=data) for method, config in study.by_method.items()}
+    return replace(study, common=replace(study.common, data=data), by_method=by_method)
 
 
 def _decisive(study: Study) -> dict[str, Config]:

@@ -8,7 +8,7 @@ from typing import Any
 from flwr.app import Context, RecordDict
 
 from federated.config.given import Given
-from federated.config.study import Study, parse
+from federated.config.study import Study, parse, rooted
 from federated.config.writing import run_config_of
 from federated.data import site_names
 from federated.engine.checking import check, check_scenario
@@ -68,7 +68,7 @@ def run(given: Given, listener: Listener | None = None) -> None:
     Raises:
         UserError: a setting is wrong, or too few sites answered.
     """
-    study = parse(given)
+    study = rooted(parse(given))
     run_config = run_config_of(study)  # all read what was decided here, not what was written
     check_scenario(study)
     with open_grid(study, run_config, listener) as grid:
