@@ -102,7 +102,7 @@ def rooted(study: Study) -> Study:
         n: str(Path(place).expanduser().absolute()) for n, place in places.items() if place
     }
     data = replace(data, **absolute)
-    by_method = {method: replace(config, data=data) for method, config in study.by_method.items()}
+    by_method = {name: replace(config, data=data) for name, config in study.by_method.items()}
     return replace(study, common=replace(study.common, data=data), by_method=by_method)
 
 
