@@ -193,16 +193,3 @@ def test_a_signal_ends_a_run_and_says_how_to_go_on(tiny, kind: str, number: sign
     last = err.strip().splitlines()[-1]
     assert last == f"consilium: stopped; go on with: consilium resume {given['folder']}"
     assert "Traceback" not in err and "stack trace" not in err
-
-
-def test_without_a_home_the_cache_is_in_the_folder_of_temporary_files(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from federated.data.cache import cache_folder
-
-    def homeless() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", homeless)
-    assert cache_folder("").name == f"consilium-{os.getuid()}"

@@ -69,7 +69,7 @@ class AsMap(peculiar.Net):
     [
         ("OneLogit", "fedavg", r"shape \(2, 1\)"),
         ("Auxiliary", "fedavg", "in training or in evaluation only"),
-        ("Dictionary", "fedavg", "returns dict of dict"),
+        ("Dictionary", "fedavg", "returns a dict"),
         ("NotFinite", "fedavg", "logits that are not finite"),
         ("TooSmall", "fedavg", "fails on two images of 32x32 px: AssertionError: input too small"),
         ("ExtraState", "fedavg", "holds _extra_state, a dict"),

@@ -146,10 +146,10 @@ def test_the_page_needs_nothing_from_elsewhere_and_holds_the_saved_figures(tmp_p
 
 def test_names_are_text_not_html(tmp_path: Path) -> None:
     name = '<script>alert("1")</script>&|'
-    run = write_run(tmp_path, full_rows(sites=[name], rounds=1), name="<i>run</i>")
+    run = write_run(tmp_path, full_rows(sites=[name], rounds=1), name="<i>run")
     page = Page(write_summary(run, []))
     assert {"script", "i"}.isdisjoint(page.tags)
-    assert name in page.text and "<i>run</i>" in page.text
+    assert name in page.text and "<i>run" in page.text
     # A pipe would be one more column.
     assert cells(summary_table(run), name.replace("|", r"\|"), "local")[2] == "40"
 

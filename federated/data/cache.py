@@ -31,14 +31,21 @@ _ABANDONED = 24 * 3600  # seconds after which a half-built folder belongs to no 
 
 
 def cache_folder(setting: str) -> Path:
-    """Return ``data.cache``, or consilium/ in the user's cache folder where it is empty."""
-    if setting:
-        return Path(setting).expanduser().absolute()
+    """Return ``data.cache``, or consilium/ in the user's cache folder where it is empty.
+
+    Raises:
+        UserError: the user has no home folder. A folder that anyone may guess, such as one in
+            /tmp, is no place for decoded images of patients.
+    """
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
+        if setting:
+            return Path(setting).expanduser().absolute()
         return (base if base.is_absolute() else Path.home() / ".cache") / "consilium"
-    except RuntimeError:  # neither HOME nor an entry in /etc/passwd, as in many a container
-        return Path(tempfile.gettempdir()) / f"consilium-{os.getuid()}"
+    except RuntimeError as error:
+        raise UserError(
+            "data.cache: this user has no home folder for the cache; set data.cache to a folder."
+        ) from error
 
 
 def key_of(*parts: Any) -> str:
