@@ -2,6 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# A file of exact versions, such as constraints.txt; empty: whatever fits.
+CONSTRAINTS ?=
+FIXED := $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-ray test-realdata sync lint types check clean
@@ -14,11 +18,11 @@ $(VENV)/installed: pyproject.toml
 	  { echo "Consilium needs Python 3.11 or newer; try: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Installing into $(VENV); this takes a few minutes the first time."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(PIP) $(FIXED) --editable .
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(PIP) $(FIXED) --editable '.[dev]'
 	@touch $@
 
 demo: $(VENV)/installed ## four synthetic hospitals, from nothing to plots and a summary
@@ -41,6 +45,15 @@ lint: $(VENV)/installed-dev ## ruff, style and format
 
 types: $(VENV)/installed-dev ## mypy, strict
 	@$(BIN)/mypy
+
+audit: $(VENV)/installed-dev ## known vulnerabilities of the versions in constraints.txt
+	@$(BIN)/python .ci/audit.py
+
+faults: $(VENV)/installed-dev ## a short run of the scripts that repeat what the project withstood
+	@$(BIN)/python tests/fuzz_config.py 1500 1
+	@$(BIN)/python tests/hostile_replies.py
+	@$(BIN)/python tests/hostile_orders.py
+	@$(BIN)/python tests/crash_points.py --every 45
 
 check: lint types test test-ray ## all of the above but real data
 

@@ -117,7 +117,7 @@ def _affine(header: Any) -> tuple[Numbers, tuple[str, ...]]:
     for code, get in (("sform_code", header.get_sform), ("qform_code", header.get_qform)):
         try:
             affine = get() if header[code] > 0 else None
-        except Exception:  # a quaternion that is none
+        except Exception:  # noqa: S112  # a quaternion that is none
             continue
         if affine is not None and _is_usable(affine):
             return affine, ()

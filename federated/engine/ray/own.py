@@ -76,7 +76,9 @@ def make_folder() -> Path:
         UserError: there is none.
     """
     wanted = os.environ.get("RAY_TMPDIR")
-    parents = [wanted] if wanted else [tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"]
+    # Only places for a folder of our own, made with a name that nobody can guess, mode 0700.
+    short = ["/tmp", "/var/tmp", "/dev/shm"]  # noqa: S108
+    parents = [wanted] if wanted else [tempfile.gettempdir(), *short]
     for parent in parents:
         if len(parent) > LONGEST_PARENT:
             continue

@@ -1,6 +1,7 @@
 """Parts that the networks share: channel counts, initialised convolutions, norms and PEPX."""
 
 import math
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -59,8 +60,7 @@ def conv(
     """
     layer = kind(n_in, n_out, size, stride=stride, padding=padding, groups=groups)
     nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
+    nn.init.zeros_(cast(Tensor, layer.bias))
     return layer
 
 
