@@ -1,5 +1,6 @@
 """The Flower ClientApp of a hospital: handlers unpack, call and pack, and do no work."""
 
+import errno
 import logging
 import time
 from collections.abc import Iterable, Mapping
@@ -29,6 +30,7 @@ from federated.exchange.failures import (
     BAD_WEIGHTS,
     DIVERGED,
     FAILED,
+    NO_SPACE,
     NO_VAULT,
     NOT_HERE,
     OTHER_CODE,
@@ -56,6 +58,15 @@ CODES: Mapping[type[Exception], int] = {
 }
 """Codes of the error replies; whatever else happens is ``FAILED``."""
 
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+
+
+def code_of(error: Exception) -> int:
+    """Return the code of the error reply to a failure."""
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        return NO_SPACE
+    return CODES.get(type(error), FAILED)
+
 
 class Hospital(ClientApp):
     """A ClientApp whose failures stay at home, those before any handler is chosen included.
@@ -70,7 +81,7 @@ class Hospital(ClientApp):
             return super().__call__(message, context)
         except Exception as error:
             keep_at_home(message, context)
-            code = CODES.get(type(error), FAILED)
+            code = code_of(error)
             return Message(Error(code, REASONS[code]), reply_to=message)
 
 

@@ -1,5 +1,6 @@
 """Sites that fail: named, left out of the round by a stated rule, and never trusted."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,6 +161,18 @@ def test_a_failing_site_tells_the_server_nothing_but_a_code(
     for path in folder.rglob("*"):
         if path.is_file() and "sites" not in path.parts:
             assert b"patient-17" not in path.read_bytes(), path
+
+
+def test_a_full_disk_of_a_site_is_called_by_its_name(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/records/patient-17")
+
+    monkeypatch.setattr("clients.vault.write_tensors", full)
+    with pytest.raises(
+        RunStoppedError, match="its disk is full, over quota or read-only"
+    ) as caught:
+        run(tiny())
+    assert "patient-17" not in str(caught.value)
 
 
 def test_divergence_is_called_by_its_name(tiny) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 FAILED, DIVERGED, OTHER_CODE, NOT_ANSWERED, CRASHED = 1001, 1002, 1003, 1004, 1005
-BAD_ORDER, BAD_WEIGHTS, NOT_HERE, NO_VAULT, BAD_VAULT = 1006, 1007, 1008, 1009, 1010
+BAD_ORDER, BAD_WEIGHTS, NOT_HERE, NO_VAULT, BAD_VAULT, NO_SPACE = 1006, 1007, 1008, 1009, 1010, 1011
 
 REASONS: Mapping[int, str] = MappingProxyType(
     {
@@ -24,6 +24,7 @@ REASONS: Mapping[int, str] = MappingProxyType(
         "with --node-config 'vault=\"FOLDER\"'",
         BAD_VAULT: "its vault does not go on from where the federation is: it is damaged, deleted, "
         "older, or of another run; its own log says which",
+        NO_SPACE: "it could not write to its vault: its disk is full, over quota or read-only",
         # Flower's own.
         0: "it failed in Flower",
         1: "its ClientApp could not be loaded",
