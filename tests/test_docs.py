@@ -26,7 +26,7 @@ def is_there(name: str) -> bool:
         parts = name.split(".")
         path = ROOT.joinpath(*parts[:cut])
         if path.with_suffix(".py").exists() or (path / "__init__.py").exists():
-            thing = import_module(".".join(parts[:cut]))
+            thing: object = import_module(".".join(parts[:cut]))
             for part in parts[cut:]:
                 thing = getattr(thing, part, None)
             return thing is not None
