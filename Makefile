@@ -54,6 +54,7 @@ faults: $(VENV)/installed-dev ## a short run of the scripts that repeat what the
 	@$(BIN)/python tests/hostile_replies.py
 	@$(BIN)/python tests/hostile_orders.py
 	@$(BIN)/python tests/crash_points.py --every 45
+	@$(BIN)/python tests/damage.py --every 9
 
 check: lint types test test-ray ## all of the above but real data
 

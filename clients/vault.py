@@ -16,6 +16,7 @@ A version names the model that was kept when its round ended, so that a repeated
 choice too. Every file knows whose it is: run, site, method and seed.
 """
 
+import hashlib
 import os
 import re
 import stat
@@ -43,6 +44,9 @@ from federated.storage import (
 VERSIONS_KEPT = 3
 """The state that a round starts from, and that of the round before, must outlive the round: so that
 both can be repeated, should another site's newest state be damaged."""
+
+TABLE_DIGEST = "predictions_sha256"
+"""Fact of a model: SHA-256 of the CSV beside it."""
 
 _VERSION = re.compile(r"round-(\d{6})\.json")
 _KEPT = re.compile(r"kept-(\d{6})\.json")
@@ -161,9 +165,11 @@ class Vault:
             facts: JSON values.
             table: Probabilities per image; they never leave the site.
         """
-        write_bytes(self._table(name), table.encode())
+        content = table.encode()
+        write_bytes(self._table(name), content)
         path = self.folder / f"{name}.safetensors"
-        write_tensors(path, tensors, {**facts, **self.lineage})
+        digest = {TABLE_DIGEST: hashlib.sha256(content).hexdigest()}
+        write_tensors(path, tensors, {**facts, **self.lineage, **digest})
 
     def kept_model(
         self, before: int, void: str = ""
@@ -180,8 +186,13 @@ class Vault:
         _, facts, _ = self.load(before, void)
         if "kept" not in facts:
             return None
-        path = self.folder / f"{kept_name(facts['kept']['round'])}.safetensors"
-        return self._read(path)
+        name = kept_name(facts["kept"]["round"])
+        state, kept = self._read(self.folder / f"{name}.safetensors")
+        table = self._table(name)
+        content = table.read_bytes() if table.exists() else b""
+        if hashlib.sha256(content).hexdigest() != kept[TABLE_DIGEST]:
+            raise VaultError(f"{table} is damaged: its SHA-256 is not the recorded one")
+        return state, kept
 
     def _read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         try:

@@ -23,6 +23,7 @@ from federated.storage import (
     sweep,
     write_tensors,
 )
+from server.record import Extent
 from server.rules import Arrays, ServerState
 from server.standing import Standing
 
@@ -36,7 +37,7 @@ class Checkpoint:
 
     Attributes:
         server: What the server has.
-        sizes: Lengths of metrics.csv, events.jsonl and timeline.csv at that moment, bytes.
+        sizes: Lengths and SHA-256 of metrics.csv, events.jsonl and timeline.csv at that moment.
         standing: Where the cell stands in its rollout.
         round: Last finished round, 0 before the first.
         best_round: Round whose mean validation score over the sites is the best so far.
@@ -45,7 +46,7 @@ class Checkpoint:
     """
 
     server: ServerState
-    sizes: Mapping[str, int]
+    sizes: Mapping[str, Extent]
     standing: Standing = field(default_factory=Standing)
     round: int = 0
     best_round: int = 0
@@ -91,7 +92,8 @@ def load(folder: Path, whose: Mapping[str, Any], before: int | None = None) -> C
             continue
         check_lineage(_path(folder, round), facts.pop("whose", {}), whose)
         standing = Standing.from_facts(facts.pop("standing"))
-        return Checkpoint(_unflat(tensors), standing=standing, **facts)
+        sizes = {name: (size, digest) for name, (size, digest) in facts.pop("sizes").items()}
+        return Checkpoint(_unflat(tensors), sizes=sizes, standing=standing, **facts)
     if rounds:
         raise UserError(
             f"all checkpoints in {folder} are damaged; put them back from a copy, or begin the run "

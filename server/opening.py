@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from federated.config.given import parse_toml
+from federated.config.given import parse_toml, read_toml
 from federated.config.keys import KEYS
 from federated.config.study import Study
 from federated.config.writing import to_toml
@@ -44,6 +44,8 @@ def opened(folder: Path, study: Study, listener: Listener | None) -> Iterator[Re
     with locked(files.lock):
         lineage = Lineage.read(files.lineage)
         lineage.check(settings, is_free, folder=folder)
+        # Readers of the results go by this file: it must not have become another's.
+        lineage.check(read_toml(files.config), is_free, folder=folder)
         sweep(folder)
         yield Record(folder, lineage.run, listener)
 

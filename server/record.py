@@ -1,6 +1,7 @@
 """What the server writes down of a run: numbers, events and virtual time."""
 
 import csv
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +29,9 @@ class Span:
 
 Listener = Callable[[Mapping[str, Any]], None]
 
+Extent = tuple[int, str]
+"""Length of a file in bytes, and SHA-256 of it."""
+
 
 class Record:
     """Appends to ``metrics.csv`` and ``events.jsonl``, and can take back what a crash left.
@@ -42,6 +46,7 @@ class Record:
         self.folder, self.run = folder, run
         self._listener = listener
         files = RunFolder(folder)
+        self._read: dict[str, tuple[Any, int]] = {}
         self._metrics, self._events, self._timeline = files.metrics, files.events, files.timeline
 
     def add(self, method: str, seed: int, round: int, reports: Iterable[Report]) -> None:
@@ -70,41 +75,58 @@ class Record:
         if self._listener:
             self._listener(event)
 
-    def sizes(self) -> dict[str, int]:
-        """Return the lengths of the files on disk, in bytes, for the checkpoint to remember."""
-        lengths = {}
+    def sizes(self) -> dict[str, Extent]:
+        """Return how long the files on disk are and what is in them, for the checkpoint."""
+        extents = {}
         for path in (self._metrics, self._events, self._timeline):
             if not path.exists():
                 continue
             with path.open("ab") as file:
                 os.fsync(file.fileno())
-            lengths[path.name] = path.stat().st_size
-        return lengths
+            extents[path.name] = self._extent(path)
+        return extents
 
-    def take_back(self, sizes: Mapping[str, int]) -> None:
+    def _extent(self, path: Path) -> Extent:
+        """Return a file's length and SHA-256; only what came since the last time is read."""
+        digest, length = self._read.get(path.name, (hashlib.sha256(), 0))
+        with path.open("rb") as file:
+            file.seek(length)
+            while block := file.read(2**20):
+                digest.update(block)
+                length += len(block)
+        self._read[path.name] = digest, length
+        return length, digest.hexdigest()
+
+    def take_back(self, sizes: Mapping[str, Extent]) -> None:
         """Cut the files back to what they were at a checkpoint, or put back what was set aside.
 
         Raises:
-            UserError: one is shorter than that: something is lost that no round would repeat.
+            UserError: one does not begin as it did then: something is lost that no round would
+                repeat.
         """
+        self._read = {}
         if self._timeline.name not in sizes:
             self._timeline.unlink(missing_ok=True)
-        for name, size in sizes.items():
+        for name, (size, digest) in sizes.items():
             path, aside = self.folder / name, self._aside(name, size)
             if aside.exists():
                 aside.replace(path)
             length = path.stat().st_size if path.exists() else 0
             if length < size:
-                raise UserError(
-                    f"{path} is damaged: it has {length} bytes, and had {size} when the newest "
-                    "checkpoint was written. Put it back from a copy, or begin the run anew in "
-                    "another folder."
-                )
+                raise self._damaged(path, f"it has {length} bytes, and had {size}")
             os.truncate(path, size)
+            if self._extent(path) != (size, digest):
+                raise self._damaged(path, "its SHA-256 is another")
 
-    def set_aside(self, sizes: Mapping[str, int]) -> None:
+    def _damaged(self, path: Path, difference: str) -> UserError:
+        return UserError(
+            f"{path} is damaged: {difference} when the newest checkpoint was written. Put it back "
+            "from a copy, or begin the run anew in another folder."
+        )
+
+    def set_aside(self, sizes: Mapping[str, Extent]) -> None:
         """Copy the files as they were at a checkpoint, to go forward again should a round fail."""
-        for name, size in sizes.items():
+        for name, (size, _) in sizes.items():
             write_bytes(self._aside(name, size), (self.folder / name).read_bytes()[:size])
 
     def forget_copies(self) -> None:

@@ -58,6 +58,8 @@ def in_child(work: Callable[[], None]) -> int:
         try:
             work()
             status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
         except BaseException as error:
             print(f"    {type(error).__name__}: {str(error)[:300]}", file=sys.stderr)
         finally:

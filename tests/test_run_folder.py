@@ -6,7 +6,7 @@ from pathlib import Path
 
 from conftest import RunTiny
 
-from federated.runs.folder import RunFolder, SitesFolder
+from federated.runs.folder import RunFolder, SitesFolder, claimed
 from federated.runs.vaults import predictions_file
 
 
@@ -51,3 +51,14 @@ def test_the_layout_is_light_to_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_two_unnamed_runs_of_one_second_get_two_folders(tmp_path: Path) -> None:
+    named = tmp_path / "runs" / "demo-20260101-000000"
+    folders = [claimed(named) for _ in range(3)]
+    assert [folder.name for folder in folders] == [
+        "demo-20260101-000000",
+        "demo-20260101-000000-2",
+        "demo-20260101-000000-3",
+    ]
+    assert all(folder.is_dir() and not any(folder.iterdir()) for folder in folders)

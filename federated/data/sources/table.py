@@ -1,6 +1,6 @@
 """All sources of images. A new public data set is one file with a ``SOURCE`` and one entry here.
 
-Its setting is a field of ``federated.config.schema.Data``, whose meaning is the source's sentence.
+Its setting is a field of ``federated.config.common.Data``, whose meaning is the source's sentence.
 """
 
 from federated.config.schema import Data
