@@ -107,7 +107,7 @@ def test_interrupted_run_goes_on(tiny, kind: str, tmp_path: Path) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"consilium resume {given['folder']}" in err and "Traceback" not in err
-    assert wait_for(lambda: not processes_with(mark), 20), processes_with(mark)
+    assert wait_for(lambda: not processes_with(mark), 60), processes_with(mark)
     goes_on_to_the_same_bits(tiny, given, settings)
 
 
@@ -129,7 +129,7 @@ def test_a_run_whose_ray_is_killed_says_how_to_go_on(tiny, name: str, tmp_path: 
         f" All rounds before are saved; go on with: consilium resume {given['folder']}"
     )
     assert "Traceback" not in err
-    assert wait_for(lambda: not processes_with(mark), 20), processes_with(mark)
+    assert wait_for(lambda: not processes_with(mark), 60), processes_with(mark)
     goes_on_to_the_same_bits(tiny, given, settings)
 
 
@@ -149,7 +149,7 @@ def test_nothing_outlives_a_killed_run(tiny, tmp_path: Path) -> None:
     assert len(processes_with(mark)) > 3
     process.kill()
     process.communicate(timeout=60)
-    assert wait_for(lambda: not processes_with(mark), 20), processes_with(mark)
+    assert wait_for(lambda: not processes_with(mark), 60), processes_with(mark)
 
 
 @needs_proc
@@ -162,4 +162,4 @@ def test_a_run_is_interrupted_while_ray_starts(tiny, tmp_path: Path) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err and "consilium: stopped" in err
-    assert wait_for(lambda: not processes_with(mark), 20), processes_with(mark)
+    assert wait_for(lambda: not processes_with(mark), 60), processes_with(mark)

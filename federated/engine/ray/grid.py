@@ -16,6 +16,7 @@ from typing import Any
 import ray
 from flwr.app import Error, Message, RecordDict
 
+from federated.config.writing import study_from
 from federated.engine.grid import Listener, LocalGrid, RunConfig
 from federated.engine.ray.cluster import number_of_workers
 from federated.engine.ray.dispatch import Dispatch, SendBatch
@@ -175,7 +176,7 @@ class RayGrid(LocalGrid):
             raise UserError(
                 f"Ray's {lost} ended in the middle of the run; it was killed, or memory ran out. "
                 "All rounds before are saved; go on with: consilium resume "
-                f"{self.run_config.get('folder') or 'FOLDER'}"
+                f"{study_from(self.run_config).common.folder or 'FOLDER'}"
             )
 
 
