@@ -78,7 +78,7 @@ def cell_of(grid: SummingGrid, sites: int, size: int, folder: Path) -> Cell:
     boundary = Boundary((TensorSpec("weights/w", (size,), "float32"),), ())
     initial = {"weights/w": np.random.default_rng(0).normal(size=size).astype(np.float32)}
     everyone = scenario_of(Config().rollout, (), list(nodes))
-    images = dict.fromkeys(nodes, 1)
+    images = dict.fromkeys(nodes, 100)
     record = Record(folder)
     return Cell(grid, record, Config(), "fedavg", 0, nodes, boundary, initial, everyone, images)
 

@@ -10,6 +10,9 @@ from federated.exchange.wire import Groups, Order, Report
 from federated.runs.folder import RunFolder
 from server.cell import Cell, VaultLostError
 
+MOST_NAMED = 8
+"""Sites that a sentence names; the events have all."""
+
 
 @dataclass(frozen=True)
 class Replies:
@@ -108,7 +111,10 @@ def require(cell: Cell, orders: Sequence[Order], refused: Mapping[str, str]) -> 
     """
     good, fewest = len(orders) - len(refused), cell.fewest(len(orders))
     if good < fewest:
-        reasons = "; ".join(f"{site}: {reason}" for site, reason in refused.items())
+        shown = list(refused.items())[:MOST_NAMED]
+        reasons = "; ".join(f"{site}: {reason}" for site, reason in shown)
+        if len(refused) > len(shown):
+            reasons += f"; and {len(refused) - len(shown)} more, see events.jsonl"
         raise cell.stopped(
             orders[0].round,
             f"{good} of {len(orders)} sites answered well, {fewest} are needed ({reasons})",
