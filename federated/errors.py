@@ -3,6 +3,7 @@
 import difflib
 import reprlib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 MOST_LETTERS = 60
@@ -28,6 +29,20 @@ def shown(value: Any) -> str:
 def shown_path(path: Any) -> str:
     """Return a path whole, quoted only if it would not stand on one line otherwise."""
     return str(path) if str(path).isprintable() else repr(str(path))
+
+
+def absolute_path(text: str, setting: str) -> Path:
+    """Return the place that a setting names as an absolute path, ``~`` and ``~user`` resolved.
+
+    Raises:
+        UserError: there is no such home folder.
+    """
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise UserError(
+            f"{setting} = {shown(text)}: there is no such home folder; write the whole path."
+        ) from None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

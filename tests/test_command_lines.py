@@ -73,6 +73,9 @@ def of_model(name: str, *more: str) -> list[str]:
     ("words", "sentence"),
     [
         (["run", "folder=file"], "file is a file; name a folder"),
+        (["run", "folder=~nobodyx/y"], "folder = '~nobodyx/y': there is no such home folder"),
+        (["run", "data.cache=~nobodyx/y"], "data.cache = '~nobodyx/y': there is no such home"),
+        (["run", "data.folder=~nobodyx/y"], "data.folder = '~nobodyx/y': there is no such home"),
         (["run", "folder=file/below/it"], "file is a file; name a folder"),
         (["run", "folder=half"], "go on with the run in it"),
         (["run", "file"], "file is not valid TOML"),

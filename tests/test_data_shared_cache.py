@@ -118,5 +118,5 @@ def test_a_user_without_a_home(config, monkeypatch):
     homeless = replace(config, data=replace(config.data, cache="", sars_cov_2=""))
     with pytest.raises(UserError, match=r"no home folder for the cache; set data\.cache"):
         data.load_site(replace(homeless, phantom=Phantom(sites=1)), "phantom-1")
-    with pytest.raises(UserError, match=r"data\.folder: there is no home folder for ~x/y"):
+    with pytest.raises(UserError, match=r"data\.folder = '~x/y': there is no such home folder"):
         data.site_names(replace(config, data=Data(folder="~x/y")))

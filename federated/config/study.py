@@ -7,7 +7,6 @@ list cannot be written (command line, Flower run-config).
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from federated.config.calendars import calendars_of, split_calendars
@@ -17,7 +16,7 @@ from federated.config.keys import KEYS, checked, find_key, plain
 from federated.config.presets import METHODS, settings_of
 from federated.config.rollout import Rollout
 from federated.config.schema import METHOD_SECTIONS, Common, Config
-from federated.errors import UserError, did_you_mean, shown
+from federated.errors import UserError, absolute_path, did_you_mean, shown
 
 OF_METHODS = tuple(name for name in KEYS if name.split(".")[0] in METHOD_SECTIONS)
 """The settings that may differ between the methods of a run."""
@@ -99,7 +98,9 @@ def rooted(study: Study) -> Study:
     data = study.common.data
     places = {name: getattr(data, name) for name in DATA_PATHS}
     absolute: Any = {
-        n: str(Path(place).expanduser().absolute()) for n, place in places.items() if place
+        name: str(absolute_path(place, f"data.{name.replace('_', '-')}"))
+        for name, place in places.items()
+        if place
     }
     data = replace(data, **absolute)
     by_method = {name: replace(config, data=data) for name, config in study.by_method.items()}

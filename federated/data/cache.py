@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from federated.errors import UserError
+from federated.errors import UserError, absolute_path
 
 # Raise it when the layout of an entry, or the way that splits are drawn, changes.
 VERSION = 3
@@ -37,10 +37,10 @@ def cache_folder(setting: str) -> Path:
         UserError: the user has no home folder. A folder that anyone may guess, such as one in
             /tmp, is no place for decoded images of patients.
     """
+    if setting:
+        return absolute_path(setting, "data.cache")
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
-        if setting:
-            return Path(setting).expanduser().absolute()
         return (base if base.is_absolute() else Path.home() / ".cache") / "consilium"
     except RuntimeError as error:
         raise UserError(

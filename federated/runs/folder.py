@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from federated.config.common import Common
-from federated.errors import UserError, shown_path
+from federated.errors import UserError, absolute_path, shown_path
 
 SITE_LOG = "site.log"
 """In the folder of a site: what went wrong there."""
@@ -143,7 +143,7 @@ def choose_folder(config: Common, *, new: bool) -> Path:
     if not config.folder:
         named = Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         return named.absolute()
-    folder = Path(config.folder).expanduser().absolute()
+    folder = absolute_path(config.folder, "folder")
     nearest = next(place for place in (folder, *folder.parents) if place.exists())
     if not nearest.is_dir():
         raise UserError(f"{shown_path(nearest)} is a file; name a folder for the run.")

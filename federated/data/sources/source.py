@@ -6,7 +6,7 @@ from pathlib import Path
 
 from federated.config.schema import Data
 from federated.data.sources.listing import Listing
-from federated.errors import UserError
+from federated.errors import absolute_path
 
 ListImages = Callable[[], Listing]
 DataSets = Mapping[str, ListImages]  # by name
@@ -68,9 +68,4 @@ def absolute(text: str, setting: str) -> Path:
     Raises:
         UserError: it starts with the home of a user who is not there.
     """
-    try:
-        return Path(text).expanduser().absolute()
-    except RuntimeError as error:
-        raise UserError(
-            f"data.{setting.replace('_', '-')}: there is no home folder for {text}"
-        ) from error
+    return absolute_path(text, f"data.{setting.replace('_', '-')}")
