@@ -3,31 +3,36 @@
 python benchmarks/kernels.py             full network, 224 px: published style against this one
 python benchmarks/kernels.py --layers    the same network, layer by layer
 python benchmarks/kernels.py --loop      train_round against a bare PyTorch loop
-python benchmarks/kernels.py --seeds 4   test AUC in fp32 and bf16, paired by seed
+python benchmarks/kernels.py --pooling   every term of a block's sum pooled, against the sum pooled
 
 Times are CPU seconds of one thread, the least of interleaved repeats: other programs disturb them
 least.
 """
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, max_pool2d
 
-from federated.config.schema import Contrast, Phantom, Train
-from federated.learning.batches import Images, batch_slices, epoch_order, load_batch
+from federated.config.schema import Train
+from federated.learning.batches import (
+    Images,
+    batch_slices,
+    epoch_order,
+    load_batch,
+    round_batches,
+)
 from federated.learning.compute import Compute, autocast, native_bf16
-from federated.learning.evaluation import predict
-from federated.learning.metrics import classification_metrics
 from federated.learning.models import build_model
 from federated.learning.models.blocks import WholeMapConv2d
-from federated.learning.training import make_optimizer, train_round
-from federated.phantom import phantom_site
+from federated.learning.models.covidnet import Backbone
+from federated.learning.optimizers import make_optimizer
+from federated.learning.terms import CrossEntropy
+from federated.learning.training import train_round
 from federated.seeding import torch_generator
 
 CPU = torch.device("cpu")
@@ -57,10 +62,19 @@ def network(width: float, size: int) -> nn.Module:
     return build_model("covidnet", width=width, image_size=size, norm="batch", generator_seed=0)
 
 
-def step_of(width: float, size: int, batch: int, *, ours: bool, bf16: bool) -> Callable[[], None]:
+def step_of(
+    width: float,
+    size: int,
+    batch: int,
+    *,
+    ours: bool,
+    bf16: bool,
+    backbone: type[Backbone] = Backbone,
+) -> Callable[[], None]:
     """Return a training step: as a naive script writes it, or in this package's format."""
     layout = torch.channels_last if ours else torch.contiguous_format
     model = network(width, size).to(memory_format=layout)
+    model.backbone.__class__ = backbone
     x = torch.randn(batch, 3, size, size).contiguous(memory_format=layout)
     y = torch.arange(batch) % 2
     plain = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=1e-7)
@@ -75,6 +89,29 @@ def step_of(width: float, size: int, batch: int, *, ours: bool, bf16: bool) -> C
         optimizer.step()
 
     return step
+
+
+class PoolsTheSum(Backbone):
+    """The backbone with one pooling of each block's sum, where the paper pools every term."""
+
+    def forward(self, images: Tensor) -> Tensor:  # noqa: D102
+        stem = self.stem(images)
+        total, terms = self.blocks[0](stem, self.longs[0](stem))
+        for block, long in zip(self.blocks[1:], self.longs[1:], strict=True):
+            total, terms = block(max_pool2d(total, 2), long(total))
+        return terms[-1]
+
+
+def pooling(width: float, size: int, batch: int, repeats: int) -> None:
+    """Print the CPU time of a training step over that of the network that pools the sum."""
+    for bf16 in (False, True):
+        steps = {
+            name: step_of(width, size, batch, ours=True, bf16=bf16, backbone=kind)
+            for name, kind in (("terms", Backbone), ("sum", PoolsTheSum))
+        }
+        found = least(steps, repeats)
+        name, ratio = "bf16" if bf16 else "fp32", found["terms"] / found["sum"]
+        print(f"covidnet width {width:g}, {size} px, batch {batch}, {name}: {ratio:.3f}")
 
 
 def compare(width: float, size: int, batch: int, repeats: int) -> None:
@@ -142,7 +179,6 @@ def loop(repeats: int) -> None:
     train = Train(batch_size=32, precision="fp32")
     data = np.random.default_rng(0).integers(0, 256, (640, 36, 36)).astype(np.uint8)
     images = Images(data, torch.arange(640) % 2, 32)
-    compute, contrast = Compute(CPU, bf16=False), Contrast()
     kinds = ("bare", "train_round")
     nets = {
         kind: build_model("convnet", width=1, image_size=32, norm="batch", generator_seed=0).to(
@@ -165,48 +201,26 @@ def loop(repeats: int) -> None:
             optimizer.step()
 
     def ours() -> None:
-        generator = torch_generator(0, "a", 1, "train")
-        more = {"lr": 1e-3, "round": 1, "generator": generator, "compute": compute}
-        train_round(nets["train_round"], images, train=train, contrast=contrast, **more)
+        model, generator = nets["train_round"], torch_generator(0, "a", 1, "train")
+        train_round(
+            model,
+            round_batches(images, train, generator, CPU),
+            terms=[CrossEntropy()],
+            optimizer=make_optimizer(list(model.parameters()), train, 1e-3),
+            clip_norm=train.clip_norm,
+            compute=Compute(CPU, bf16=False),
+        )
 
     found = least({"bare": bare, "train_round": ours}, repeats)
     each = {name: f"{1e3 * spent / 20:.2f} ms a step" for name, spent in found.items()}
     print(each, f"ratio {found['train_round'] / found['bare']:.3f}")
 
 
-def auc(seed: int, *, bf16: bool) -> float:
-    """Return the test AUC of a width-0.25 network after six epochs on a phantom hospital."""
-    generator, compute = torch_generator(seed, "a", 1, "train"), Compute(CPU, bf16=bf16)
-    made = phantom_site(Phantom(patients=160, seed=seed), 0, 64)
-    cut = 3 * len(made.labels) // 4  # patients come one after the other
-    labels = torch.as_tensor(made.labels)
-    fit, test = (Images(made.images[s], labels[s], 64) for s in (slice(cut), slice(cut, None)))
-    model = build_model("covidnet", width=0.25, image_size=64, norm="batch", generator_seed=seed)
-    model.to(memory_format=torch.channels_last)
-    train, contrast = Train(local_epochs=6), Contrast()
-    more = {"lr": 1e-3, "round": 1, "generator": generator, "compute": compute}
-    train_round(model, fit, train=train, contrast=contrast, **more)
-    probabilities, loss = predict(model, test, compute)
-    return float(classification_metrics(probabilities, test.labels.numpy(), loss)["auc"])
-
-
-def precisions(seeds: int) -> None:
-    """Print the AUC of both precisions for each seed, and the mean paired difference."""
-    pairs = []
-    for seed in range(seeds):
-        pairs.append((auc(seed, bf16=False), auc(seed, bf16=True)))
-        print(f"seed {seed}: AUC fp32 {pairs[-1][0]:.3f}, bf16 {pairs[-1][1]:.3f}", flush=True)
-    gaps = [b - a for a, b in pairs]
-    error = statistics.stdev(gaps) / len(gaps) ** 0.5
-    spread = statistics.stdev([a for a, _ in pairs])
-    print(f"bf16 - fp32: {statistics.mean(gaps):+.4f} +- {error:.4f}; sd over seeds {spread:.4f}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", action="store_true")
     parser.add_argument("--loop", action="store_true")
-    parser.add_argument("--seeds", type=int, default=0, help="2 or more")
+    parser.add_argument("--pooling", action="store_true")
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=16)
@@ -217,8 +231,8 @@ def main() -> None:
         layers(given.batch, bf16=native_bf16(CPU))
     elif given.loop:
         loop(given.repeats)
-    elif given.seeds:
-        precisions(given.seeds)
+    elif given.pooling:
+        pooling(given.width, given.size, given.batch, given.repeats)
     else:
         compare(given.width, given.size, given.batch, given.repeats)
 

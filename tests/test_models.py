@@ -1,7 +1,7 @@
 """The networks: published counts, the formula of the paper, and laws of build_model."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import pytest
@@ -109,35 +109,50 @@ def test_an_image_of_224_px_costs_12_3_gflop_and_its_maps_are_56_28_14_7() -> No
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_backbone_follows_the_formula_of_the_paper(norm: str) -> None:
     backbone = build("covidnet", norm=norm).backbone.eval()
-    p = [list(block.steps) for block in backbone.blocks]
-    long1, long2, long3, long4 = backbone.longs
     x = images(2, 3, 64, 64)
     with torch.no_grad():
-        stem = max_pool2d(backbone.stem[:-2](x).relu(), 2)
-        l1 = long1(stem)
-        p11 = p[0][0](stem)
-        p12 = p[0][1](p11 + l1)
-        p13 = p[0][2](p12 + p11 + l1)
-        one = p11 + p12 + p13 + l1
-        l2 = max_pool2d(long2[:-2](one).relu(), 2)
-        p21 = p[1][0](max_pool2d(one, 2))
-        p22 = p[1][1](l2 + p21)
-        p23 = p[1][2](l2 + p21 + p22)
-        p24 = p[1][3](l2 + p21 + p22 + p23)
-        two = p21 + p22 + p23 + p24 + l2
-        l3 = max_pool2d(long3[:-2](two).relu(), 2)
-        p31 = p[2][0](max_pool2d(two, 2))
-        p32 = p[2][1](l3 + p31)
-        p33 = p[2][2](l3 + p31 + p32)
-        p34 = p[2][3](l3 + p31 + p32 + p33)
-        p35 = p[2][4](l3 + p31 + p32 + p33 + p34)
-        p36 = p[2][5](l3 + p31 + p32 + p33 + p34 + p35)
-        three = p31 + p32 + p33 + p34 + p35 + p36 + l3
-        l4 = max_pool2d(long4[:-2](three).relu(), 2)
-        p41 = p[3][0](max_pool2d(three, 2))
-        p42 = p[3][1](p41 + l4)
-        p43 = p[3][2](p41 + p42 + l4)
-        torch.testing.assert_close(backbone(x), p43)
+        torch.testing.assert_close(backbone(x), paper_backbone(backbone, x, halved_sum))
+
+
+def test_pooling_the_sum_is_another_network() -> None:
+    """What this network did until 2026-11-25: p43 was off by a seventh at initialisation."""
+    backbone = build("covidnet", width=0.25).backbone.eval()
+    x = images(4, 3, 96, 96)
+    with torch.no_grad():
+        p43 = backbone(x)
+        other = paper_backbone(backbone, x, lambda *terms: max_pool2d(sum(terms), 2))
+    assert 0.1 < ((other - p43).norm() / p43.norm()).item() < 0.4
+
+
+def halved_sum(*terms: Tensor) -> Tensor:
+    return sum(max_pool2d(term, 2) for term in terms)
+
+
+def paper_backbone(backbone: nn.Module, x: Tensor, halved: Callable[..., Tensor]) -> Tensor:
+    """Return p43 by the paper's formula; ``halved`` makes what p21, p31 and p41 read."""
+    p = [list(block.steps) for block in backbone.blocks]
+    long1, long2, long3, long4 = backbone.longs
+    stem = max_pool2d(backbone.stem[:-2](x).relu(), 2)
+    l1 = long1(stem)
+    p11 = p[0][0](stem)
+    p12 = p[0][1](p11 + l1)
+    p13 = p[0][2](p12 + p11 + l1)
+    l2 = max_pool2d(long2[:-2](p11 + p12 + p13 + l1).relu(), 2)
+    p21 = p[1][0](halved(p11, p12, p13, l1))
+    p22 = p[1][1](l2 + p21)
+    p23 = p[1][2](l2 + p21 + p22)
+    p24 = p[1][3](l2 + p21 + p22 + p23)
+    l3 = max_pool2d(long3[:-2](p21 + p22 + p23 + p24 + l2).relu(), 2)
+    p31 = p[2][0](halved(p21, p22, p23, p24, l2))
+    p32 = p[2][1](l3 + p31)
+    p33 = p[2][2](l3 + p31 + p32)
+    p34 = p[2][3](l3 + p31 + p32 + p33)
+    p35 = p[2][4](l3 + p31 + p32 + p33 + p34)
+    p36 = p[2][5](l3 + p31 + p32 + p33 + p34 + p35)
+    l4 = max_pool2d(long4[:-2](p31 + p32 + p33 + p34 + p35 + p36 + l3).relu(), 2)
+    p41 = p[3][0](halved(p31, p32, p33, p34, p35, p36, l3))
+    p42 = p[3][1](p41 + l4)
+    return p[3][2](p41 + p42 + l4)
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])

@@ -33,18 +33,28 @@ class DenseBlock(nn.Module):
         widths = (n_in, *(n_out,) * (depth - 1))
         self.steps = nn.ModuleList(PEPX(width, n_out, gain=gain) for width in widths)
 
-    def forward(self, inputs: Tensor, long: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum of ``long`` and every step, and the last step alone.
+    def forward(self, inputs: Tensor, long: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the sum of ``long`` and every step, and its terms, the last step last.
 
         Args:
             inputs: (B, n_in, H, W), what the first step reads.
             long: (B, n_out, H, W), the long-range branch.
         """
-        total, last = long, inputs
+        total, terms = long, [long]
         for index, step in enumerate(self.steps):
-            last = step(total if index else inputs)
-            total = total + last
-        return total, last
+            terms.append(step(total if index else inputs))
+            total = total + terms[-1]
+        return total, terms
+
+
+def sum_of_halved(terms: list[Tensor]) -> Tensor:
+    """Return the sum of the terms, each max-pooled by itself: (B, C, H, W) -> (B, C, H/2, W/2).
+
+    As published: mp2(p11) + mp2(p12) + mp2(p13) + mp2(L1). Pooling the sum is another function,
+    since the terms have their maxima at different places.
+    """
+    first, *others = [max_pool2d(term, 2) for term in terms]
+    return sum(others, first)
 
 
 class Backbone(nn.Module):
@@ -77,14 +87,14 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the last step of the last block, p43."""
         total: Tensor
-        last: Tensor
+        terms: list[Tensor]
         stem = self.stem(images)
-        total, last = self.blocks[0](stem, self.longs[0](stem))
+        total, terms = self.blocks[0](stem, self.longs[0](stem))
         for block, long in zip(self.blocks[1:], self.longs[1:], strict=True):
             # The branch reads the sum before it is halved and halves its own map; the block's
-            # first step reads the halved sum.
-            total, last = block(max_pool2d(total, 2), long(total))
-        return last
+            # first step reads the sum of the halved terms.
+            total, terms = block(sum_of_halved(terms), long(total))
+        return terms[-1]
 
 
 def pool_to_2x2(maps: Tensor) -> Tensor:
