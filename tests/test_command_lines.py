@@ -97,7 +97,7 @@ def of_model(name: str, *more: str) -> list[str]:
         (of_model("maps", "methods=contrastive"), "an embedding of shape (2, 3, 32, 32)"),
         (of_model("needs"), "missing a required argument: 'depth'"),
         (of_model("five"), "is a value of type int"),
-        (of_model("fife"), "has no 'fife'; did you mean 'five'"),
+        (of_model("fife"), "has no 'fife' (did you mean 'five'"),
         (["run", "model.name=nowhere:net"], "there is no module nowhere; looked in"),
         (["run", "model.name=bad:net"], "bad cannot be imported: ModuleNotFoundError"),
         (["run", "phantom.patients=1000000000"], "GB, and this machine has"),

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
         (["train.momentum=1"], "above its greatest value"),
         (["train.optimizer=adamm"], "did you mean 'adam'"),
         (["train.augment=perhaps"], "true or false is needed"),
-        (["methods=fedvg"], "there is no method 'fedvg'; did you mean 'fedavg'"),
+        (["methods=fedvg"], "there is no method 'fedvg' (did you mean 'fedavg'"),
         (["methods=fedavg,fedavg"], "none of them twice"),
         (["methods="], "at least one entry"),
         (["seeds=1,-1"], "seeds = -1 is below"),

@@ -164,7 +164,7 @@ def test_site_names(config):
         match=r"there is no hospital; set one of data\.covid-ct, data\.sars",
     ):
         data.site_names(Config(phantom=Phantom(sites=0)))
-    with pytest.raises(UserError, match=r"no site 'covidct' among 2; did you mean 'covid-ct'\?"):
+    with pytest.raises(UserError, match=r"no site 'covidct' among 2 \(did you mean 'covid-ct'\?"):
         data.load_site(config, "covidct")
 
 

@@ -35,7 +35,7 @@ ROOMS = (
 )
 """The rooms of ``federated`` from the bottom to the top; each uses only those before it."""
 
-DOORS = {"results"}
+DOORS = {"results", "__main__"}
 """What a reader imports from outside, beside the rooms; no room uses it."""
 
 

@@ -42,7 +42,8 @@ def _verb(verbs: Any, name: str, call: Any, meaning: str) -> argparse.ArgumentPa
     return parser
 
 
-def _config(words: list[str]) -> "Common":
+def config_of(words: list[str]) -> "Common":
+    """Return the settings of at most one .toml file and key=value words."""
     from federated.config.given import parse_overrides, read_config
     from federated.config.study import parse
 
@@ -66,7 +67,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from federated.data.checking.survey import survey
     from federated.plots.contact_sheet import save_picture
 
-    config = _config(arguments.settings)
+    config = config_of(arguments.settings)
     sites = survey(config, _told)
     leaks = find_leaks(sites, config.data.duplicate_correlation)
     print(findings(sites, leaks, config.data.duplicate_correlation))
@@ -83,7 +84,7 @@ def _sheet(arguments: argparse.Namespace) -> None:
     from federated.phantom import contact_sheet
 
     rows = []
-    for one in survey(_config(arguments.settings), _told):
+    for one in survey(config_of(arguments.settings), _told):
         order = one.entry.rows.sort_values(["label", "path"]).index
         places = np.linspace(0, len(order) - 1, arguments.columns).round().astype(int)
         rows.append(one.entry.pixels[order[places]])
@@ -97,7 +98,7 @@ def _manifest(arguments: argparse.Namespace) -> None:
     from federated.data.checking.survey import manifest_rows, skipped, survey
     from federated.data.sources.manifest import write_manifest
 
-    sites = survey(_config(arguments.settings), _told)
+    sites = survey(config_of(arguments.settings), _told)
     if arguments.to.suffix not in (".csv", ".parquet"):
         raise UserError(f"{arguments.to}: is no name of a manifest; end it in .csv or .parquet")
     write_manifest(manifest_rows(sites), _writable(arguments.to))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from federated import __version__
-from federated.commands import answers, data, questions
+from federated.commands import answers, beginning, catalogue, data, folders, machine, questions
 from federated.commands.ending import (
     BROKEN_PIPE,
     Output,
@@ -20,6 +20,7 @@ from federated.commands.ending import (
     status_of,
     stopping,
 )
+from federated.commands.parsing import Parser, parsed
 from federated.errors import UserError
 
 # Neither a simulation nor its sites talk to anyone: Flower's telemetry and update check stay off.
@@ -30,8 +31,8 @@ os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 def main(words: list[str] | None = None) -> int:
     """Run the command ``consilium`` and return its exit status."""
     open_streams()
-    arguments = _arguments(words)
     try:
+        arguments = _arguments(words)
         with stopping(), redirect_stdout(cast(TextIO, Output(sys.stdout))):
             status = int(arguments.call(arguments) or 0)
             sys.stdout.flush()
@@ -52,27 +53,34 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _arguments(words: list[str] | None) -> argparse.Namespace:
-    """Return the parsed command; key=value words may stand after options, too."""
-    parser = _parser()
-    arguments, rest = parser.parse_known_args(words)
-    unknown = [word for word in rest if "=" not in word or word.startswith("-")]
-    if unknown or (rest and "settings" not in arguments):
-        parser.error(f"unrecognized arguments: {' '.join(unknown or rest)}")
-    if rest:
-        arguments.settings = [*arguments.settings, *rest]
-    return arguments
+    parser, commands = _parser()
+    return parsed(parser, commands.choices, sys.argv[1:] if words is None else words)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="consilium", description="Simulate hospitals that learn together."
+def _parser() -> tuple[Parser, Any]:
+    """Return the command's parser, and what its commands were added to."""
+    parser = Parser(
+        prog="consilium",
+        description="Simulate hospitals that learn together.",
+        epilog="A setting is written key=value or --key value. Start with: consilium doctor, then "
+        "consilium run configs/demo.toml",
     )
     parser.add_argument("--version", action="version", version=f"consilium {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="run a configuration from start to plots")
+    run = commands.add_parser(
+        "run",
+        help="run a configuration from start to plots",
+        epilog="examples: consilium run configs/demo.toml rounds=5 · consilium run "
+        "configs/demo.toml --methods local,fedbn --seeds 0,1,2 --dry-run",
+    )
     run.add_argument("config", type=Path, nargs="?", help="a .toml file; none: all defaults")
     run.add_argument("settings", nargs="*", metavar="key=value", help="overrides, see `config`")
+    run.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would run, how long it would take and how much disk, and run nothing",
+    )
     _add_output(run)
     run.set_defaults(call=_execute, read=_given_anew, new=True)
 
@@ -82,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         "settings", nargs="*", metavar="key=value", help="settings that change no bit"
     )
     _add_output(resume)
-    resume.set_defaults(call=_execute, read=_given_before, new=False)
+    resume.set_defaults(call=_execute, read=_given_before, new=False, dry_run=False)
 
     report = commands.add_parser("report", help="draw plots and the summary page of a run again")
     report.add_argument("folder", type=Path, help="the run's folder")
@@ -91,14 +99,11 @@ def _parser() -> argparse.ArgumentParser:
     data.add(commands)
     answers.add(commands)
     questions.add(commands)
-
-    methods = commands.add_parser("methods", help="list the methods and what makes each")
-    methods.set_defaults(call=_methods)
-
-    config = commands.add_parser("config", help="list every setting, its default and its meaning")
-    config.add_argument("--markdown", action="store_true", help="as docs/CONFIG.md has it")
-    config.set_defaults(call=_config)
-    return parser
+    machine.add(commands)
+    folders.add(commands)
+    beginning.add(commands)
+    catalogue.add(commands, parser)
+    return parser, commands
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -155,9 +160,10 @@ def _execute(arguments: argparse.Namespace) -> None:
     given = arguments.read(arguments)
     study, style = parse(given), str(arguments.style)
     folder = choose_folder(study.common, new=arguments.new)
-    if study.common.engine.kind == "ray":
+    if study.common.engine.kind == "ray" and not arguments.dry_run:
         start_ahead(study.common.engine.address)
     with without_collector():
+        from federated.commands.forecast import forecast
         from federated.commands.progress import preparing, progress, site_lines, stoppable
         from federated.data import prepare, site_names
         from federated.engine import check, run
@@ -167,6 +173,9 @@ def _execute(arguments: argparse.Namespace) -> None:
         summaries = prepare(study.common, report)
     for line in site_lines(summaries):
         _say(line, style)
+    if arguments.dry_run:
+        print(forecast(study, summaries))
+        return
     if not study.common.folder:
         folder = claimed(folder)
     _say(f"run folder: {folder}", style)
@@ -203,25 +212,6 @@ def _report(folder: Path, *, quiet: bool = False) -> None:
     if not quiet:
         print(summary_table(run))
         print(f"\nsummary: {page}\nplots:   {run.files.plots} ({len(plots)} pictures)")
-
-
-def _methods(arguments: argparse.Namespace) -> None:
-    from federated.config.presets import METHODS
-
-    for name, method in METHODS.items():
-        settings = ", ".join(f"{key} = {value}" for key, value in method.settings.items())
-        print(f"{name}\n  {method.summary}\n  source: {method.source}\n  {settings}\n")
-
-
-def _config(arguments: argparse.Namespace) -> None:
-    from federated.config.keys import CALENDAR, KEYS, plain, reference
-
-    if arguments.markdown:
-        print(reference(), end="")
-        print("\n" + reference(CALENDAR), end="")
-        return
-    for name, key in KEYS.items():
-        print(f"{name} = {plain(key.default)!r}\n    {key.meaning}{key.range_text()}")
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def _missing(listing: Listing, path: str, error: OSError) -> str:
         return f"{listing.named_by}: names the image '{path}'; write its path with / instead of \\"
     # One that differs in case or ending alone, however few letters are left, else the nearest.
     (near,) = as_on_disk([where.name], there).values() or ("",)
-    hint = f"; did you mean '{near}'?" if near else did_you_mean(where.name, there)
+    hint = f" (did you mean '{near}'?)" if near else did_you_mean(where.name, there)
     return (
         f"{listing.named_by}: names the image '{path}', which cannot be found "
         f"({error.strerror}){hint}; correct the path or remove the row"

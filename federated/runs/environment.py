@@ -15,7 +15,8 @@ from federated.learning.compute import native_bf16
 PACKAGES = ("consilium", "torch", "flwr", "ray", "numpy", "pandas", "pyarrow", "safetensors")
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """Return the installed version of a package, None if it is not there."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -52,7 +53,7 @@ def environment() -> dict[str, Any]:
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: version_of(name) for name in PACKAGES},
         "commit": _git("rev-parse", "HEAD"),
         "commit_is_dirty": bool(_git("status", "--porcelain")),
         "code_sha256": code_digest(),

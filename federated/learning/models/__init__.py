@@ -56,8 +56,10 @@ def build_model(
     """
     factory = _imported(name) if ":" in name else MODELS.get(name)
     if factory is None:
-        known = f": give one of {', '.join(MODELS)} or package.module:factory"
-        raise UserError(f"unknown model '{name}'{did_you_mean(name, MODELS) or known}")
+        raise UserError(
+            f"unknown model '{name}'{did_you_mean(name, MODELS)}: give one of {', '.join(MODELS)} "
+            "or package.module:factory."
+        )
     arguments = {"num_classes": num_classes, "image_size": image_size, "width": width, "norm": norm}
     accepted = _accepted(name, factory, arguments)
     if norm != "batch" and "norm" not in accepted:

@@ -1,0 +1,74 @@
+"""What ``consilium doctor`` finds, and what ``--dry-run`` foretells."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from federated.commands import machine
+from federated.commands.main import main
+from federated.config.study import parse
+from federated.data import prepare
+from federated.engine.estimate import estimates, steps_of
+from federated.learning.batches import Images, round_batches
+
+
+@pytest.fixture(autouse=True)
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave Ray alone: tests/test_raystart.py starts it."""
+    monkeypatch.setattr(machine, "_ray", lambda: iter(()))
+
+
+def test_it_looks_at_everything_and_wrong_data_is_wrong(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    found = {one.what: one for one in machine.examined(["phantom.sites=2"])}
+    assert {"Python", "packages", "processor", "precision", "GPU", "runs", "cache", "data"} <= set(
+        found
+    )
+    assert found["data"].found.startswith("2 hospitals: phantom-1, phantom-2")
+    assert main(["doctor", f"data.folder={tmp_path}/none"]) == 1
+    assert "wrong" in capsys.readouterr().out
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("federated.runs.environment.PACKAGES", ("no-such-package-at-all",))
+    (wrong,) = [one for one in machine.examined([]) if one.state == machine.WRONG]
+    assert "no-such-package-at-all" in wrong.found
+
+
+def test_a_dry_run_counts_steps_as_training_does_and_writes_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {
+        "methods": "local,fedavg",
+        "rounds": 3,
+        "phantom.sites": 2,
+        "phantom.patients": 12,
+        "model.name": "convnet",
+        "data.image-size": 16,
+        "train.batch-size": 8,
+        "data.cache": str(tmp_path / "cache"),
+        "engine.kind": "inline",
+    }
+    study = parse(given)
+    sites = prepare(study.common)
+    local, fedavg = estimates(study, sites)
+    import torch
+
+    per_round = 0
+    for site in sites:
+        count = sum(site.counts["train"])
+        images = Images(torch.zeros(count, 16, 16).byte().numpy(), torch.arange(count) % 2, 16)
+        train = study.by_method["local"].train
+        per_round += len(list(round_batches(images, train, torch.Generator(), torch.device("cpu"))))
+    assert local.steps == fedavg.steps == 3 * per_round
+    assert local.sent == 0 < fedavg.sent
+    assert math.isfinite(local.seconds) and local.seconds > 0
+    config = study.by_method["local"]
+    assert steps_of(config, 20) == 3
+    folder = tmp_path / "never"
+    words = [f"{key}={value}" for key, value in given.items()]
+    assert main(["run", *words, f"folder={folder}", "--dry-run"]) == 0
+    assert not folder.exists()
+    assert "nothing was run" in capsys.readouterr().out
