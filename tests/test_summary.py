@@ -11,6 +11,7 @@ from test_plots import Row, full_rows, write_run
 from federated import plots
 from federated.plots.numbers import values
 from federated.report import save_all, summary_table, write_summary
+from federated.report.effort import effort_sentence, effort_table
 from federated.report.tables import CHOSEN, cost_table, method_table, site_table
 
 AUCS = {
@@ -91,6 +92,50 @@ def test_one_seed_has_no_sd_and_an_undefined_auc_is_a_dash(tmp_path: Path) -> No
     assert table.loc[("alder", "local"), "AUC"] == "–"
     assert table.loc[("birch", "local"), "AUC"] == "0.700"
     assert method_table(write_run(tmp_path, rows, ["local", "fedavg"]))["sites"][0] == "1 of 2"
+
+
+def trained(method: str, site: str, steps: float, images: float, seeds: int = 2) -> list[Row]:
+    """Return two rounds that share ``steps`` and ``images`` one to two."""
+    return [
+        (method, seed, round, site, "train", "current", metric, whole * round / 3, 30)
+        for seed in range(seeds)
+        for round in (1, 2)
+        for metric, whole in (("steps", steps), ("images_seen", images))
+    ]
+
+
+def test_equal_training_is_stated_site_by_site(tmp_path: Path) -> None:
+    rows = [
+        row
+        for method in ("local", "fedavg")
+        for site, images in (("alder", 1200), ("birch", 960))
+        for row in trained(method, site, 30, images)
+    ]
+    run = write_run(tmp_path, rows + two_seeds(), ["local", "fedavg"], (0, 1))
+    sentence = (
+        "Training of each hospital, under every method: alder 30 optimiser steps and 1,200 images "
+        "seen; birch 30 optimiser steps and 960 images seen."
+    )
+    assert effort_sentence(run) == sentence
+    assert sentence in summary_table(run)
+    assert sentence in Page(write_summary(run, [])).text
+
+
+def test_unequal_training_is_warned_of_where_it_is(tmp_path: Path) -> None:
+    """224 against 608 steps was read as the benefit of short rounds, once."""
+    rows = trained("local", "alder", 600, 19200) + trained("fedavg", "alder", 600, 19200)
+    rows += trained("local", "birch", 224, 6800) + trained("fedavg", "birch", 608, 18460)
+    run = write_run(tmp_path, rows + two_seeds(), ["local", "fedavg"], (0, 1))
+    sentence = effort_sentence(run)
+    assert sentence.startswith("WARNING: the methods did not train each hospital equally long")
+    assert sentence.endswith(": birch 224 to 608 optimiser steps and 6,800 to 18,460 images seen.")
+    assert sentence in summary_table(run)
+    assert effort_table(run).to_numpy().tolist() == [
+        ["alder", "local", "600", "19,200"],
+        ["alder", "fedavg", "600", "19,200"],
+        ["birch", "local", "224", "6,800"],
+        ["birch", "fedavg", "608", "18,460"],
+    ]
 
 
 def test_costs_are_sums_over_rounds(tmp_path: Path) -> None:

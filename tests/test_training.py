@@ -100,11 +100,27 @@ def test_training_learns_and_evaluation_sees_it() -> None:
     assert not np.array_equal(before, after)
 
 
-def test_max_steps_limits_a_round_and_local_epochs_repeat_it() -> None:
-    images = toy_images()
-    assert go(toy_model(), images, Train(batch_size=8, max_steps=4)).steps == 4
-    assert go(toy_model(), images, Train(batch_size=8, local_epochs=3)).steps == 18
-    assert go(toy_model(), images, Train(batch_size=8, local_epochs=3, max_steps=7)).steps == 7
+@pytest.mark.parametrize(
+    ("train", "steps", "seen"),
+    [
+        (Train(batch_size=8, max_steps=4), 4, 32),  # an epoch has 6 steps: cut short
+        (Train(batch_size=8, local_epochs=3), 18, 144),
+        (Train(batch_size=8, max_steps=15), 15, 120),  # goes on into a third epoch
+        (Train(batch_size=20, max_steps=4), 4, 20 + 20 + 8 + 20),  # the last batch is the rest
+    ],
+)
+def test_a_round_has_exactly_the_steps_that_are_asked(train: Train, steps: int, seen: int) -> None:
+    trained = go(toy_model(), toy_images(), train)
+    assert (trained.steps, trained.examples) == (steps, seen)
+
+
+def test_every_epoch_of_a_round_shows_each_image_once() -> None:
+    """Further epochs, which max-steps begins, are epochs like the first."""
+    generator = torch.Generator().manual_seed(0)
+    batches = round_batches(toy_images(), Train(batch_size=8, max_steps=12), generator, CPU.device)
+    ids = torch.cat([batch.ids for batch in batches])
+    assert [sorted(ids[:48].tolist()), sorted(ids[48:].tolist())] == [list(range(48))] * 2
+    assert not torch.equal(ids[:48], ids[48:])
 
 
 def test_a_stronger_pull_stays_nearer() -> None:

@@ -44,7 +44,12 @@ class Train:
     """Local training at a site."""
 
     local_epochs: int = setting(1, "passes over the site's images per round", low=1)
-    max_steps: int = setting(0, "most steps per round; 0: no limit", low=0)
+    max_steps: int = setting(
+        0,
+        "steps of a round, exactly as many at every site, epochs begun anew or cut short; 0: those "
+        "of local-epochs",
+        low=0,
+    )
     batch_size: int = setting(32, "images per step", low=2)
     optimizer: str = setting("adam", "local optimiser", choices=("adam", "sgd"))
     lr: float = setting(1e-3, "learning rate at round 1", low=0)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -169,10 +170,25 @@ def load_batch(
     return x.contiguous(memory_format=torch.channels_last), images.labels[ids].to(device)
 
 
+def steps_of_round(count: int, train: Train) -> int:
+    """Return the optimiser steps of a round over ``count`` images.
+
+    Exactly ``max-steps`` where it is set, however few images there are; else ``local-epochs``.
+    """
+    return train.max_steps or train.local_epochs * steps_per_epoch(count, train.batch_size)
+
+
+def endless(labels: Tensor, train: Train, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield the image numbers of batch after batch, epoch after epoch, each newly shuffled."""
+    while True:
+        order = epoch_order(labels.numpy(), train.sampling, generator)
+        yield from (order[batch] for batch in batch_slices(len(order), train.batch_size))
+
+
 def round_batches(
     images: Images, train: Train, generator: torch.Generator, device: torch.device
 ) -> Iterator[Batch]:
-    """Yield the batches of a round: ``local-epochs`` over the images, at most ``max-steps``.
+    """Yield the batches of a round, ``steps_of_round`` of them.
 
     Args:
         images: The training split.
@@ -180,13 +196,7 @@ def round_batches(
         generator: CPU generator of batch order and augmentation.
         device: Where the batches go.
     """
-    steps = 0
-    for _ in range(train.local_epochs):
-        order = epoch_order(images.labels.numpy(), train.sampling, generator)
-        for batch in batch_slices(len(order), train.batch_size):
-            if train.max_steps and steps == train.max_steps:
-                return
-            ids = order[batch]
-            x, labels = load_batch(images, ids, device, generator if train.augment else None)
-            yield Batch(x, labels, ids)
-            steps += 1
+    numbers = endless(images.labels, train, generator)
+    for ids in islice(numbers, steps_of_round(len(images), train)):
+        x, labels = load_batch(images, ids, device, generator if train.augment else None)
+        yield Batch(x, labels, ids)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from federated.answers import answers
 from federated.plots.numbers import shown_sites, values
+from federated.report.effort import effort_sentence, effort_table
 from federated.report.gallery import plot_in, save_all
 from federated.report.tables import (
     BEHIND,
@@ -125,6 +126,7 @@ def _tables(run: Run) -> Iterable[str]:
         "the kept model unless its own validation images clearly prefer another",
         most=MOST_ROWS,
     )
+    yield _section("Training", effort_table(run), effort_sentence(run), most=MOST_ROWS)
     yield _section("Failures", failure_table(run), "left out of that round", most=MOST_ROWS)
     yield _section("Cost", cost_table(run), "MB: 10⁶ bytes of tensors, all rounds of one seed")
 
