@@ -1,13 +1,13 @@
 """Pooled training: the published method itself, all hospitals' images in one process.
 
-Wang, Liu and Dou, arXiv 2009.07652: one set of convolutions, a batch norm per site, and contrast
-across the sites of a step. No federation could do this; it is the ceiling to measure one against.
+Wang, Liu and Dou, arXiv 2009.07652: one set of convolutions, a batch norm per site, one optimiser
+over all rounds, batches mixed over the sites with the small site repeated, and contrast across the
+sites of a batch. No federation could do this; it is the ceiling to measure one against.
 """
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -25,14 +25,7 @@ from federated.exchange.sharing import (
     release,
 )
 from federated.exchange.wire import Order, Report
-from federated.learning.batches import (
-    Batch,
-    Images,
-    batch_slices,
-    epoch_order,
-    load_batch,
-    steps_per_epoch,
-)
+from federated.learning.batches import Batch, Images, endless, load_batch, steps_of_round
 from federated.learning.evaluation import outputs
 from federated.learning.optimizers import (
     learning_rate,
@@ -40,7 +33,7 @@ from federated.learning.optimizers import (
     optimizer_tensors,
     restore_optimizer,
 )
-from federated.learning.terms import CrossEntropy, Step, contrast_of_embeddings, cross_entropy
+from federated.learning.terms import Term, contrast_of_embeddings, cross_entropy
 from federated.learning.training import train_round
 from federated.seeding import global_torch_seed, seed_for
 
@@ -64,29 +57,14 @@ class PerSite(nn.Module):
         return (logits, torch.cat(embeddings)) if embeddings else logits
 
 
-@dataclass(frozen=True)
-class MeanOfSites:
-    """Cross-entropy of each site's batch, averaged over the sites."""
-
-    sites: Sequence[CrossEntropy]
-    name: ClassVar[str] = "cross_entropy"
-    weight: ClassVar[float] = 1.0
-
-    def __call__(self, step: Step) -> Tensor:
-        """Return the mean over the sites; each counts the same."""
-        sizes = [len(part) for part in step.x]
-        logits, labels, ids = (
-            torch.split(whole, sizes) for whole in (step.logits, step.labels, step.ids)
-        )
-        steps = [Step(*part, None) for part in zip(step.x, labels, ids, logits, strict=True)]
-        parts = zip(self.sites, steps, strict=True)
-        return torch.stack([loss(part) for loss, part in parts]).mean()
-
-
 def train(
     sites: Sequence[Site], order: Order, sent: Mapping[str, Tensor]
 ) -> tuple[Release, list[Report]]:
-    """Train one round on all hospitals at once; every site's batch norm goes to its own vault."""
+    """Train one round on all hospitals at once; every site's batch norm goes to its own vault.
+
+    The loss is that of the mixed batch, so one step of plain SGD is one round of a federation whose
+    sites take one such step each on their shares and count the same.
+    """
     first, config = sites[0], sites[0].config
     versions = [site.vault.load(before=order.round, after=order.after) for site in sites]
     vaulted = [tensors for tensors, _, _ in versions]
@@ -97,14 +75,15 @@ def train(
     for parameters in optimizer.param_groups:
         parameters["lr"] = lr
     splits = [site.images("train") for site in sites]
-    device = first.compute.device
-    losses = [cross_entropy(config.train, split.labels, device) for split in splits]
+    labels = torch.cat([split.labels for split in splits])
+    terms: list[Term] = [cross_entropy(config.train, labels, first.compute.device)]
+    terms += contrast_of_embeddings(config.contrast, order.round)
     counts = [0] * len(sites)
     with global_torch_seed(seed_for(first.seed, "pooled", order.round, "layers")):
         trained = train_round(
             model,
             mixed_batches(sites, splits, order.round, counts),
-            terms=[MeanOfSites(losses), *contrast_of_embeddings(config.contrast, order.round)],
+            terms=terms,
             optimizer=optimizer,
             clip_norm=config.train.clip_norm,
             compute=first.compute,
@@ -145,7 +124,9 @@ def tie(net: nn.Module, to: nn.Module, names: Sequence[str]) -> None:
 def mixed_batches(
     sites: Sequence[Site], splits: Sequence[Images], round: int, counts: list[int]
 ) -> Iterator[Batch]:
-    """Yield batches that hold one of every site, as many as the largest site needs.
+    """Yield batches that hold an equal share of every site; a small site is repeated.
+
+    A round has ``max-steps`` of them, or as many as the largest site needs for ``local-epochs``.
 
     Args:
         sites: The hospitals.
@@ -155,25 +136,30 @@ def mixed_batches(
     """
     train, device = sites[0].config.train, sites[0].compute.device
     generators = [site.generator(round, "train") for site in sites]
-    streams = [endless(*trio) for trio in zip(sites, splits, generators, strict=True)]
+    parts = [replace(train, batch_size=size) for size in shares(train.batch_size, len(sites))]
+    streams = [
+        endless(split.labels, part, generator)
+        for split, part, generator in zip(splits, parts, generators, strict=True)
+    ]
     # Image numbers of different sites must differ: an image is never its own positive.
     firsts = [sum(len(s) for s in splits[:k]) for k in range(len(splits))]
-    steps = train.local_epochs * max(steps_per_epoch(len(s), train.batch_size) for s in splits)
-    for _ in range(min(steps, train.max_steps or steps)):
+    pairs = zip(splits, parts, strict=True)
+    for _ in range(max(steps_of_round(len(split), part) for split, part in pairs)):
         ids = [next(stream) for stream in streams]
-        parts = [
+        loaded = [
             load_batch(split, numbers, device, generator if train.augment else None)
             for split, numbers, generator in zip(splits, ids, generators, strict=True)
         ]
         for k, numbers in enumerate(ids):
             counts[k] += len(numbers)
         numbers = torch.cat([own + start for own, start in zip(ids, firsts, strict=True)])
-        yield Batch([x for x, _ in parts], torch.cat([y for _, y in parts]), numbers)
+        yield Batch([x for x, _ in loaded], torch.cat([y for _, y in loaded]), numbers)
 
 
-def endless(site: Site, images: Images, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield the image numbers of batch after batch; a small site starts over, newly shuffled."""
-    train = site.config.train
-    while True:
-        order = epoch_order(images.labels.numpy(), train.sampling, generator)
-        yield from (order[batch] for batch in batch_slices(len(order), train.batch_size))
+def shares(batch_size: int, sites: int) -> list[int]:
+    """Return how many images of a batch each site gives: equal shares, two or more each.
+
+    Two, because one alone has no batch statistics. The published code shuffles all images together,
+    so that shares vary by chance, and leaves a lone image out.
+    """
+    return [max(2, batch_size // sites + (k < batch_size % sites)) for k in range(sites)]

@@ -114,6 +114,31 @@ def test_server_optimizer_with_lr_one_and_no_memory_is_the_mean(run_tiny) -> Non
         np.testing.assert_allclose(a[name], b[name], rtol=1e-6, atol=1e-7)
 
 
+def test_a_federation_of_single_sgd_steps_is_pooled_training(run_tiny) -> None:
+    """The mean of the sites' steps is the step on the mean of their gradients."""
+    pooled = {"sharing__policy": "silobn", "train__batch_size": 24}
+    run = run_tiny(
+        methods="silobn,pooled-bn",
+        rounds=6,
+        train__optimizer="sgd",
+        train__momentum=0,
+        train__lr=0.05,
+        train__clip_norm=0,
+        train__max_steps=1,
+        server__weighting="uniform",
+        **{f"method__pooled-bn__{key}": value for key, value in pooled.items()},
+    )
+    file = Path("seed-0") / "round-000006.safetensors"
+    a, b = (load_file(run.folder / method / file) for method in ("silobn", "pooled-bn"))
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], atol=2e-6, err_msg=name)
+    losses = run.metrics.query("metric == 'loss' and split == 'val' and model == 'current'")
+    table = losses.pivot_table(index=["round", "site"], columns="method", values="value")
+    np.testing.assert_allclose(table["silobn"], table["pooled-bn"], atol=2e-5)
+    assert (table.loc[6, "silobn"] - table.loc[1, "silobn"]).abs().max() > 0.01  # it trains
+
+
 class HeadsAlone(nn.Module):
     """A network that is all head."""
 

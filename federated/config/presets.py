@@ -113,10 +113,19 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             bn__recalibrate=True,
         ),
         "pooled": _method(
-            "no federation: one process, per-site batch norm, cross-site contrast (the ceiling)",
+            "no federation: the published loop in one process, per-site batch norm, contrast over "
+            "sites",
             "Wang, Liu and Dou, IEEE J-BHI 2020, arXiv 2009.07652",
             sharing__policy="conv",
             contrast__objective="nt-xent",
+            train__optimizer_state="keep",
+            train__pooled=True,
+        ),
+        "pooled-bn": _method(
+            "no federation: pooled without the contrast, the ceiling for FedBN",
+            "Wang, Liu and Dou, IEEE J-BHI 2020, arXiv 2009.07652: joint training, per-site norm",
+            sharing__policy="conv",
+            train__optimizer_state="keep",
             train__pooled=True,
         ),
     }
