@@ -108,9 +108,8 @@ def terms_of(
         before = resident_copy(site)
         if previous := group(vaulted, "previous"):
             before.load_state_dict(previous)
-        terms.append(
-            ModelContrast(resident_copy(site), before, contrast.weight, contrast.temperature)
-        )
+        models = (resident_copy(site), before)
+        terms.append(ModelContrast(*models, contrast.weight, contrast.temperature, site.compute))
     if config.train.proximal_mu:
         trained = [p for p in site.model.parameters() if p.requires_grad]
         terms.append(Proximal(config.train.proximal_mu, trained))

@@ -26,6 +26,6 @@ def stepped(cell: Cell, server: ServerState, total: ExactSum | None, round: int)
         raise cell.stopped(
             round,
             f"the server's step makes {error} not finite",
-            f"lower server.lr, which is {settings.lr:g} with server.optimizer = "
+            f"lower server.lr, which is {settings.learning_rate:g} with server.optimizer = "
             f"{settings.optimizer}, and run again into another folder.",
         ) from error

@@ -26,7 +26,8 @@ def towards_mean(
     before: Float64, mean: Float64, memory: Memory, settings: Server
 ) -> tuple[Float64, Memory]:
     """Return the mean (FedAvg, McMahan et al. 2017), or the share ``lr`` of the way to it."""
-    return (mean if settings.lr == 1.0 else before + settings.lr * (mean - before)), {}
+    lr = settings.learning_rate
+    return (mean if lr == 1.0 else before + lr * (mean - before)), {}
 
 
 def momentum(
@@ -34,7 +35,7 @@ def momentum(
 ) -> tuple[Float64, Memory]:
     """FedAvgM, Hsu et al. 2019, arXiv 1909.06335: ``v <- beta v + d; w <- w + lr v``."""
     first = settings.momentum * memory.get("first", np.zeros(before.shape)) + (mean - before)
-    return before + settings.lr * first, {"first": first}
+    return before + settings.learning_rate * first, {"first": first}
 
 
 def adam(
@@ -47,7 +48,7 @@ def adam(
     second = memory.get("second", np.full(before.shape, ADAM_TAU**2))
     second = ADAM_BETA2 * second + (1 - ADAM_BETA2) * change**2
     move = first / (np.sqrt(second) + ADAM_TAU)
-    return before + settings.lr * move, {"first": first, "second": second}
+    return before + settings.learning_rate * move, {"first": first, "second": second}
 
 
 OPTIMIZERS: Mapping[str, Optimizer] = {

@@ -78,6 +78,16 @@ def test_momentum_by_hand() -> None:
     assert state.shared["weights/w"].tolist() == [2.5]
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_with_its_own_learning_rate_no_optimiser_leaps(name: str) -> None:
+    """A round that moved the sites by 0.002 must not move the server by 0.1."""
+    state = after(ServerState(one(0.5)), 0.502, Server(optimizer=name))
+    moved = float(state.shared["weights/w"][0]) - 0.5
+    assert 0.0005 < moved < 0.01
+    chosen = after(ServerState(one(0.5)), 0.502, Server(optimizer=name, lr=0.5))
+    assert chosen.shared["weights/w"][0] != state.shared["weights/w"][0]
+
+
 def test_adam_by_hand() -> None:
     """FedAdam: m = 0.1 d, v = 0.99 tau^2 + 0.01 d^2, w = lr m / (sqrt v + tau); then once more."""
     settings = Server(optimizer="adam", momentum=0.9, lr=0.01)

@@ -94,7 +94,10 @@ def _parser() -> tuple[Parser, Any]:
 
     report = commands.add_parser("report", help="draw plots and the summary page of a run again")
     report.add_argument("folder", type=Path, help="the run's folder")
-    report.set_defaults(call=lambda a: _report(a.folder))
+    report.add_argument(
+        "--compare", type=Path, metavar="RUN", help="say in what settings another run differs"
+    )
+    report.set_defaults(call=lambda a: _report(a.folder, compare=a.compare))
 
     data.add(commands)
     answers.add(commands)
@@ -196,13 +199,14 @@ def _say(text: str, style: str) -> None:
         print(text, file=Unheard(sys.stderr))
 
 
-def _report(folder: Path, *, quiet: bool = False) -> None:
+def _report(folder: Path, *, quiet: bool = False, compare: Path | None = None) -> None:
     from federated.lazy import without_collector
 
     with without_collector():
-        from federated.report import save_all, summary_table, write_summary
+        from federated.report import comparison_text, save_all, summary_table, write_summary
         from federated.runs.reading import load, write_parquet
     run = load(folder)
+    compared = comparison_text(run, load(compare)) if compare else ""
     try:
         write_parquet(run)
         plots = save_all(run, run.files.plots)
@@ -210,7 +214,7 @@ def _report(folder: Path, *, quiet: bool = False) -> None:
     except OSError as error:
         raise in_folder(error, folder) from None
     if not quiet:
-        print(summary_table(run))
+        print(summary_table(run) + compared)
         print(f"\nsummary: {page}\nplots:   {run.files.plots} ({len(plots)} pictures)")
 
 

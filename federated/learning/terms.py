@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from federated.config import schema
 from federated.errors import UserError
+from federated.learning.compute import Compute, autocast
 from federated.learning.evaluation import outputs
 from federated.learning.losses import moon, nt_xent, proximal, sup_con
 from federated.learning.memory import ContrastiveMemory
@@ -165,13 +166,15 @@ def contrast_of_embeddings(
 class ModelContrast:
     """MOON's contrast of the model in training with the server's and the site's previous one.
 
-    Both are frozen and in evaluation mode (Li et al., CVPR 2021, arXiv 2103.16257).
+    Both are frozen, in evaluation mode, and computed in the precision of the model in training
+    (Li et al., CVPR 2021, arXiv 2103.16257).
     """
 
     server: nn.Module
     previous: nn.Module
     weight: float
     temperature: float
+    compute: Compute
     name: ClassVar[str] = "contrastive"
 
     def __call__(self, step: Step) -> Tensor:
@@ -181,7 +184,7 @@ class ModelContrast:
             UserError: the network has no embedding.
         """
         z = embedding_of(step)
-        with torch.no_grad():
+        with torch.no_grad(), autocast(self.compute.device, bf16=self.compute.bf16):
             anchors = [outputs(model, step.x)[1] for model in (self.server, self.previous)]
         z_server, z_previous = (anchor for anchor in anchors if anchor is not None)
         return moon(z, z_server, z_previous, temperature=self.temperature)

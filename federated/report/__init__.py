@@ -2,6 +2,7 @@
 
 from federated.report.gallery import save_all
 from federated.report.page import write_summary
+from federated.report.precision import comparison_text
 from federated.report.summary import summary_table
 
-__all__ = ["save_all", "summary_table", "write_summary"]
+__all__ = ["comparison_text", "save_all", "summary_table", "write_summary"]

@@ -16,6 +16,7 @@ from federated.answers import answers
 from federated.plots.numbers import shown_sites, values
 from federated.report.effort import effort_sentence, effort_table
 from federated.report.gallery import plot_in, save_all
+from federated.report.precision import precision_text
 from federated.report.tables import (
     BEHIND,
     CHOSEN,
@@ -210,6 +211,7 @@ def _environment(run: Run) -> str:
     facts = {
         "versions": ", ".join(f"{name} {number}" for name, number in versions.items() if number),
         "processor": f"{known.get('cpu')}, {known.get('cores')} cores",
+        "precision": precision_text(run),
         "GPUs": ", ".join(known.get("gpus", [])) or "none",
         "system": str(known.get("system")),
         "commit": f"{known.get('commit') or 'unknown'}{dirty}",

@@ -6,6 +6,7 @@ from federated.answers.benefit import table_by_method, table_by_site
 from federated.plots.numbers import MOST_PANELS, shown_sites, values
 from federated.plots.text import markdown
 from federated.report.effort import effort_sentence
+from federated.report.precision import precision_text
 from federated.report.tables import BEHIND, CHOSEN, MARK, method_table, site_table
 from federated.runs.reading import Run
 
@@ -17,7 +18,7 @@ def summary_table(run: Run) -> str:
     lines = [f"Test metrics of the kept models, {CHOSEN}." + (f" {note}." if note else ""), ""]
     lines += markdown(table) if len(table) else ["No model has been kept yet."]
     lines += ["", *markdown(method_table(run))] if len(table) else []
-    lines += ["", effort_sentence(run)] if len(table) else []
+    lines += ["", effort_sentence(run), f"Computed in {precision_text(run)}."] if len(table) else []
     lines += ["", MARK] if any(table["AUC"].str.endswith(BEHIND)) else []
     lines += _targets(run)
     return "\n".join(lines) + "\n"

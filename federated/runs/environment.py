@@ -63,5 +63,6 @@ def environment() -> dict[str, Any]:
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "native_bf16": native_bf16(torch.device("cpu")),
+        "gpu_native_bf16": bool(gpus) and native_bf16(torch.device("cuda")),
         "gpus": gpus,
     }
