@@ -18,6 +18,7 @@ from federated.runs.environment import environment
 from federated.runs.folder import RunFolder
 from federated.runs.lineage import Lineage
 from federated.runs.lock import locked
+from federated.runs.tracking import tracked
 from federated.storage import sweep, sync_folder, write_bytes
 from server.record import Listener, Record
 
@@ -47,7 +48,8 @@ def opened(folder: Path, study: Study, listener: Listener | None) -> Iterator[Re
         # Readers of the results go by this file: it must not have become another's.
         lineage.check(read_toml(files.config), is_free, folder=folder)
         sweep(folder)
-        yield Record(folder, lineage.run, listener)
+        with tracked(folder, study, listener) as listening:
+            yield Record(folder, lineage.run, listening)
 
 
 def is_free(name: str) -> bool:

@@ -149,7 +149,12 @@ def other(key: Key) -> Any:
 def test_only_marked_settings_may_differ_between_same_numbers() -> None:
     marked = {name for name, key in KEYS.items() if not key.changes_bits}
     engine = ("kind", "workers", "address", "retries", "timeout")
-    assert marked == {f"engine.{name}" for name in engine} | {"folder", "modules", "data.cache"}
+    assert marked == {f"engine.{name}" for name in engine} | {
+        "folder",
+        "modules",
+        "track",
+        "data.cache",
+    }
     asked = {"methods": "fedavg,fedbn", "phantom.sites": 1}
     for name in set(KEYS) - {"methods", "rollout.scenario", "sharing.policy", "train.pooled"}:
         changed = {**asked, name: other(KEYS[name])}

@@ -123,6 +123,11 @@ class Common:
     )
     seeds: tuple[int, ...] = setting((0,), "seeds; every method runs with each", low=0)
     folder: str = setting("", "run folder; empty: runs/NAME-DATE-TIME", changes_bits=False)
+    track: tuple[str, ...] = setting(
+        (),
+        "trackers told of every number: tensorboard, mlflow, wandb (extras of the same names)",
+        changes_bits=False,
+    )
     modules: str = setting(
         "",
         "folders, separated as in PYTHONPATH, where package.module:name is looked for besides "

@@ -22,7 +22,7 @@ OF_METHODS = tuple(name for name in KEYS if name.split(".")[0] in METHOD_SECTION
 """The settings that may differ between the methods of a run."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-TAKEN = ("sites", "plots", "answers", "lock")
+TAKEN = ("sites", "plots", "answers", "trackers", "lock")
 """Folders of a run beside those of its methods."""
 
 Settings = TypeVar("Settings", bound=Common)

@@ -18,6 +18,7 @@ from federated.learning.models import MODELS
 from federated.learning.network import network_of
 from federated.methods import check_method
 from federated.rollout.scenario import scenario_of
+from federated.runs.tracking import check_trackers
 
 TRAINING_BYTES = 16
 """Of a weight while it is trained: itself, its gradient and Adam's two moments, in float32."""
@@ -35,6 +36,7 @@ def check(study: Study) -> None:
             fails, or the scenario does not fit the hospitals.
     """
     check_scenario(study)
+    check_trackers(study.common.track)
     check_machine(study.common.engine)
     check_images(study.common)
     for method, config in study.by_method.items():

@@ -11,6 +11,7 @@ FOLDER/
   METHOD/seed-0/                   the server's side of a cell: checkpoints, shared.safetensors
   sites/SITE/site.log              what went wrong at a site
   sites/SITE/METHOD/seed-0/        the site's vault of a cell: models, predictions
+  trackers/                        what TensorBoard, MLflow or Weights & Biases were told
   answers/, plots/, summary.html   what was made of it
 """
 
@@ -101,6 +102,11 @@ class RunFolder:
     def sites(self) -> SitesFolder:
         """The sites' own side, which is here because a simulation's sites share one disk."""
         return SitesFolder(self.path / "sites")
+
+    @property
+    def trackers(self) -> Path:
+        """What TensorBoard, MLflow or Weights & Biases were told."""
+        return self.path / "trackers"
 
     @property
     def answers(self) -> Path:
