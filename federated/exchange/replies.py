@@ -188,7 +188,7 @@ def genuine(messages: Iterable[Message], replies: Iterable[Message]) -> list[Mes
 
 def asked_about(request: Request, sent: Message) -> Collection[str]:
     """Return the sites that a reply may report on."""
-    return request.sites or (str(sent.content.config_records["order"]["site"]),)
+    return request.sites or (sent.metadata.group_id,)  # as ``Request.message`` has it
 
 
 def check_examples(request: Request, reports: Sequence[Report]) -> None:

@@ -10,11 +10,12 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from flwr.app import MetricRecord, RecordDict
+from flwr.app import ConfigRecord, MetricRecord, RecordDict
 
 from federated.exchange.actions import Action
-from federated.exchange.wire import BadReplyError, Report
+from federated.exchange.wire import BadReplyError, Report, records_of
 
 MOST_EXAMPLES = 2**29 - 1
 """A float32 times a weight up to this is exact in float64."""
@@ -60,6 +61,11 @@ class Form:
     admitted: Numbers = field(default_factory=dict)
     terms: bool = False
 
+    @cached_property
+    def checks(self) -> Numbers:
+        """The check of every name that is declared."""
+        return {**self.admitted, **self.required}
+
     def check(self, numbers: Mapping[str, float]) -> None:
         """Compare a report with the form.
 
@@ -68,7 +74,7 @@ class Form:
         """
         if missing := next((name for name in self.required if name not in numbers), ""):
             raise BadReplyError(f"its report lacks {missing}")
-        checks = {**self.admitted, **self.required}
+        checks = self.checks
         others = [name for name in numbers if name not in checks]
         if others and not (self.terms and len(others) <= MOST_TERMS and all(map(is_term, others))):
             raise BadReplyError("its report holds numbers that nobody asked for")
@@ -125,10 +131,10 @@ def read_reports(content: RecordDict, action: str, sites: Collection[str]) -> li
     Raises:
         BadReplyError: a report is about something else, or not of its form.
     """
-    if content.config_records:
+    if records_of(content, ConfigRecord):
         raise BadReplyError("it sent something beside tensors and reports")
-    records = content.metric_records
-    return [_read_report(key, records[key], FORMS[action], sites) for key in records]
+    records = records_of(content, MetricRecord)
+    return [_read_report(key, record, FORMS[action], sites) for key, record in records.items()]
 
 
 def _read_report(
@@ -140,7 +146,7 @@ def _read_report(
     kind, site, split, model = key.split("/") if key.count("/") == 3 else ("", "", "", "")
     if kind != "report" or site not in sites or (split, model) not in forms:
         raise BadReplyError("it reported on something that it was not asked about")
-    numbers = dict(record)
+    numbers = dict(record.items())
     count = numbers.pop("num_examples", None)
     if type(count) is not int or not 0 <= count <= MOST_EXAMPLES:
         raise BadReplyError("its report has no number of images that can be")

@@ -6,6 +6,7 @@ What is private is decided in ``federated.exchange.privacy``; here it is split o
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -75,10 +76,20 @@ class Boundary:
     private: tuple[str, ...]
     constant: tuple["Constant", ...] = ()
 
+    @cached_property
+    def by_name(self) -> dict[str, TensorSpec]:
+        """What may leave, by ``GROUP/NAME``."""
+        return {spec.name: spec for spec in self.shared}
+
+    @cached_property
+    def groups(self) -> frozenset[str]:
+        """Names of the groups of what may leave."""
+        return frozenset(name.partition("/")[0] for name in self.by_name)
+
     @property
     def shared_names(self) -> tuple[str, ...]:
         """Names of the network's shared tensors, in its order."""
-        return tuple(group({spec.name: spec for spec in self.shared}, WEIGHTS))
+        return tuple(group(self.by_name, WEIGHTS))
 
     def with_group(self, name: str, tensors: State) -> "Boundary":
         """Return the boundary that admits one more group, of tensors like these."""

@@ -6,7 +6,7 @@ The only place that knows how Consilium's values become Flower records.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from federated.exchange.npy import read_npy
 from federated.exchange.sharing import Boundary, Release, TensorSpec, as_group
 
 Arrays = dict[str, npt.NDArray[np.generic]]
+Record = TypeVar("Record", ArrayRecord, MetricRecord, ConfigRecord)
 
 
 ALL_SITES = "(all sites)"
@@ -109,12 +110,13 @@ def unpack_order(message: Message) -> Order:
     record = message.content.get("order") if message.has_content() else None
     if not isinstance(record, ConfigRecord):
         raise BadOrderError("the message holds no record 'order'")
-    if set(record) != set(ORDER_FIELDS):
+    fields: dict[str, Any] = dict(record.items())
+    if fields.keys() != ORDER_FIELDS.keys():
         raise BadOrderError("the order has not the fields of an order")
     for name, kind in ORDER_FIELDS.items():
-        if type(record[name]) is not kind:
+        if type(fields[name]) is not kind:
             raise BadOrderError(f"{name} is no {kind.__name__}")
-    return Order(**dict(record))  # type: ignore[arg-type]
+    return Order(**fields)
 
 
 ORDER_FIELDS: Mapping[str, type] = get_type_hints(Order)
@@ -165,12 +167,11 @@ def unpack_admitted(content: RecordDict, boundary: Boundary) -> Arrays:
     Raises:
         BadTensorsError: names, shapes or dtypes differ from the boundary, or a value is not finite.
     """
-    specs = {spec.name: spec for spec in boundary.shared}
-    groups = {name.partition("/")[0] for name in specs}
-    arrived = arrays_in(content.array_records)
-    if arrived.keys() != specs.keys() or set(content.array_records) != groups:
+    records = records_of(content, ArrayRecord)
+    arrived = arrays_in(records)
+    if arrived.keys() != boundary.by_name.keys() or records.keys() != boundary.groups:
         raise BadTensorsError("it sent other tensors than the boundary admits")
-    return {name: _admitted(arrived[name], spec) for name, spec in specs.items()}
+    return {name: _admitted(arrived[name], spec) for name, spec in boundary.by_name.items()}
 
 
 def unpack_tensors(content: RecordDict, boundary: Boundary) -> dict[str, Tensor]:
@@ -189,6 +190,11 @@ def _admitted(packed: Array, spec: TensorSpec) -> npt.NDArray[np.generic]:
     if not np.isfinite(array).all():
         raise BadTensorsError(f"its {spec.name} holds a value that is not finite")
     return array
+
+
+def records_of(content: RecordDict, kind: type[Record]) -> dict[str, Record]:
+    """Return the records of one kind; Flower's own properties check and write each anew."""
+    return {name: record for name, record in content.items() if isinstance(record, kind)}
 
 
 def payload_bytes(content: RecordDict) -> int:
