@@ -96,13 +96,14 @@ def unlearns(cell: Cell, site: str) -> bool:
 def orders(cell: Cell, standing: Standing, sites: Sequence[str], round: int) -> list[Order]:
     """Return an order for each site, sent at once or as soon as the site is free."""
     keep_all = any(unlearns(cell, site) for site in cell.scenario.hospitals)
+    void = standing.void_text
     return [
         cell.order(
             site,
             round,
             week=max(standing.hours, standing.free.get(site, 0.0)) / HOURS_PER_WEEK,
             newcomer=cell.shares and standing.is_newcomer(site, round),
-            void=standing.void_text,
+            void=void,
             keep_all=keep_all,
             after=standing.saved.get(site, 0),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from federated.rollout.policy import Update
@@ -41,7 +42,16 @@ class Standing:
 
         It stays one: until it has private state of its own it has yet to make some.
         """
-        return self.joined.get(site, round) > min(self.joined.values(), default=round)
+        first = self._first_joined
+        return first is not None and self.joined.get(site, round) > first
+
+    @cached_property
+    def _first_joined(self) -> int | None:
+        """The round in which the first site joined, None before that.
+
+        Every site asks for it, so that each going through all others would take longer than theirs.
+        """
+        return min(self.joined.values(), default=None)
 
     def joins(self, sites: Iterable[str], round: int) -> "Standing":
         """Return the standing after ``sites`` were met in ``round``."""

@@ -6,7 +6,6 @@ import pandas as pd
 
 from federated.exchange.wire import Report
 from federated.runs.columns import METRIC_COLUMNS
-from federated.runs.reading import write_parquet
 from server.record import Record
 
 
@@ -51,7 +50,7 @@ def test_kept_round_is_the_best_on_validation_and_the_earliest_of_equals(run_tin
 
 def test_parquet_holds_the_same(run_tiny) -> None:
     run = run_tiny(methods="fedavg", rounds=1)
-    pd.testing.assert_frame_equal(pd.read_parquet(write_parquet(run)), run.metrics)
+    pd.testing.assert_frame_equal(pd.read_parquet(run.write_parquet()), run.metrics)
 
 
 def test_without_validation_images_the_last_round_is_kept(run_tiny) -> None:

@@ -28,9 +28,11 @@ from federated.plots.time_axis import joined, mean_week, needs_timeline, unit_of
 from federated.rollout.scenario import HOURS_PER_WEEK, Hospital
 from federated.runs.columns import SITE
 from federated.runs.history import evaluations, first_reached, go_live_hours, hospitals
+from federated.runs.once import once
 from federated.runs.reading import Run
 
 
+@once
 def numbers(run: Run, target: float | None = None) -> pd.DataFrame:
     """Return when each hospital's validation AUC first reached its target.
 

@@ -29,6 +29,7 @@ from federated.plots.text import TextColumns, text_table
 from federated.plots.time_axis import needs_timeline
 from federated.runs.columns import SITE
 from federated.runs.history import gains, hospitals, spent
+from federated.runs.once import once
 from federated.runs.reading import Run
 
 AUC_POINT = 0.01
@@ -46,6 +47,7 @@ PRICES = {
 }
 
 
+@once
 def numbers(run: Run) -> pd.DataFrame:
     """Return what each hospital spent and what it got for it.
 
@@ -56,14 +58,12 @@ def numbers(run: Run) -> pd.DataFrame:
         say, ``gain`` (test AUC of the kept model over alone) and ``money_per_point`` (per 0.01 of
         that gain; NaN without one).
     """
-    frame = run.metrics
-    traffic = frame[(frame["split"] == "train") & frame["metric"].isin(["bytes_down", "bytes_up"])]
-    sums = traffic.groupby([*SITE, "metric"], sort=False)["value"].sum().unstack("metric") / 1e6
     table = spent(run).rename(columns={"computing_hours": "compute_hours"})
-    table = table.drop(columns="transfer_hours")
-    sums = sums.reindex(columns=["bytes_down", "bytes_up"]).reset_index()
-    sums = sums.rename(columns={"bytes_down": "mb_down", "bytes_up": "mb_up"})
-    table = table.merge(sums, on=SITE, how="left").fillna({"mb_down": 0.0, "mb_up": 0.0})
+    table = table.drop(columns="transfer_hours").set_index(SITE)
+    for way in ("down", "up"):
+        bytes_there = run.values(f"bytes_{way}", "train").groupby(SITE)["value"].sum()
+        table[f"mb_{way}"] = bytes_there / 1e6
+    table = table.fillna({"mb_down": 0.0, "mb_up": 0.0}).reset_index()
     calendars = {name: hospital.calendar for name, hospital in hospitals(run).items()}
     price = {name: calendar.cost_per_hour or math.nan for name, calendar in calendars.items()}
     power = {name: calendar.kilowatts or math.nan for name, calendar in calendars.items()}
@@ -110,7 +110,7 @@ def figure(run: Run, *, width: float = DOUBLE) -> Figure:
     price = next((p for p in PRICES if table[p].notna().all() and table[p].sum() > 0), "mb")
     table = table.groupby(["method", "site"], sort=False)[[price, "gain"]].mean().reset_index()
     # Sites of the whole run, so that a hospital looks the same in every figure.
-    methods, sites = names(table, "method"), names(run.metrics, "site")
+    methods, sites = names(table, "method"), list(run.sites)
     figure, axes = panels(len(methods), width=width, height=2.2, least=2.3)
     least, most = table[price].min(), table[price].max()
     is_log = least > 0 and most > WIDE_RANGE * least

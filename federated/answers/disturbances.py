@@ -27,6 +27,7 @@ from federated.plots.time_axis import needs_timeline, when
 from federated.rollout.scenario import Hospital
 from federated.runs.columns import CELL, SITE
 from federated.runs.history import evaluations, hospitals
+from federated.runs.once import once
 from federated.runs.reading import Run
 
 EVALUATIONS_AROUND = 2
@@ -44,6 +45,7 @@ EVENT = ["site", "kind", "week", "until"]
 DASHES = (0, (3, 1.2))
 
 
+@once
 def numbers(run: Run) -> pd.DataFrame:
     """Return validation AUC around each outage, garbage window, new scanner and leave.
 

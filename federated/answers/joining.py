@@ -18,6 +18,7 @@ from federated.plots.time_axis import mean_week, needs_timeline, weeks_axis, whe
 from federated.rollout.scenario import HOURS_PER_WEEK
 from federated.runs.columns import CELL, ROUND, SITE
 from federated.runs.history import evaluations, events, gains, sharing_methods
+from federated.runs.once import once
 from federated.runs.reading import Run
 
 ROUNDS_AFTER_JOIN = 3
@@ -29,6 +30,7 @@ DRAWN = {
 ZERO: dict[str, Any] = {"color": LINE, "linewidth": 0.8, "linestyle": (0, (4, 2)), "zorder": 1}
 
 
+@once
 def numbers(run: Run) -> pd.DataFrame:
     """Return what each newcomer gained, and how the others fared while it joined.
 

@@ -15,6 +15,7 @@ from federated.plots.text import TextColumns, text_table
 from federated.plots.time_axis import needs_timeline
 from federated.runs.columns import ROUND, SITE
 from federated.runs.history import events, rounds, sharing_methods, spent
+from federated.runs.once import once
 from federated.runs.reading import Run
 
 _UPDATES = {"used": "used", "waiting": "late", "dropped": "dropped"}
@@ -28,6 +29,7 @@ SPENT = {
 HELD = "#D55E00"
 
 
+@once
 def numbers(run: Run) -> pd.DataFrame:
     """Return how each hospital spent its time, and whom it kept waiting.
 

@@ -204,11 +204,11 @@ def _report(folder: Path, *, quiet: bool = False, compare: Path | None = None) -
 
     with without_collector():
         from federated.report import comparison_text, save_all, summary_table, write_summary
-        from federated.runs.reading import load, write_parquet
+        from federated.runs.reading import load
     run = load(folder)
     compared = comparison_text(run, load(compare)) if compare else ""
     try:
-        write_parquet(run)
+        run.write_parquet()
         plots = save_all(run, run.files.plots)
         page = write_summary(run, plots)
     except OSError as error:

@@ -7,7 +7,7 @@ import pandas as pd
 from federated.config.presets import ALONE
 from federated.errors import UserError
 from federated.learning.metrics import HIGHER_IS_BETTER
-from federated.runs.columns import ROUND, SITE, SITE_ROUND
+from federated.runs.columns import ROUND, SITE
 from federated.runs.reading import Run
 
 MOST_PANELS = 12
@@ -34,9 +34,7 @@ def values(run: Run, metric: str, split: str, model: str = "current") -> pd.Data
 
     ``Run.wide`` leaves such rows out, and with them what a plot has to show as a gap.
     """
-    frame = run.metrics
-    chosen = (frame["metric"] == metric) & (frame["split"] == split) & (frame["model"] == model)
-    return frame.loc[chosen, [*SITE_ROUND, "value", "num_examples"]].reset_index(drop=True)
+    return run.values(metric, split, model)
 
 
 def names(frame: pd.DataFrame, column: str) -> list[str]:

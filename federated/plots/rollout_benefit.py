@@ -49,7 +49,7 @@ def rollout_benefit(run: Run, *, width: float = DOUBLE) -> Figure:
         raise NothingToDrawError(f"{run.folder} has no AUC both together and alone (local).")
     methods, there = names(frame, "method"), joined(run)
     # Of the whole run, so that a hospital looks the same in every figure.
-    sites = names(run.metrics, "site")
+    sites = list(run.sites)
     figure, axes = panels(len(methods), width=width, height=2.2, least=2.3)
     for ax, method in zip(axes, methods, strict=True):
         _draw(ax, frame[frame["method"] == method], sites)

@@ -69,7 +69,6 @@ def final_auc(finished: Run, method: str, split: str = "test") -> pd.Series:
 
 def kept_auc(finished: Run, method: str, split: str) -> pd.DataFrame:
     """Return each kept model's AUC: columns seed, site, auc; empty if none was kept."""
-    frame = finished.metrics[finished.metrics["method"] == method]
-    kept = frame[(frame["metric"] == "auc") & (frame["model"] == "kept")]
-    kept = kept.loc[kept["split"] == split, ["seed", "site", "value"]]
+    kept = finished.values("auc", split, "kept")
+    kept = kept.loc[kept["method"] == method, ["seed", "site", "value"]]
     return kept.rename(columns={"value": "auc"})

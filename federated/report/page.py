@@ -4,7 +4,7 @@
 """
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -89,16 +89,15 @@ def write_summary(run: Run, figures: Iterable[Path] | None = None) -> Path:
 
 
 def _facts(run: Run) -> str:
-    common, frame = run.study.common, run.metrics
+    common = run.study.common
     began = str(run.events["time"].min())[:16].replace("T", " ") if "time" in run.events else ""
-    sites = [str(site) for site in frame["site"].unique()]
-    done = frame.groupby(["method", "seed"])["round"].max()
     cells = len(run.study.cells())
-    missing = cells - int((done == [run.study.by_method[m].rounds for m, _ in done.index]).sum())
+    done = [run.study.by_method[m].rounds == last for (m, _), last in run.reached.items()]
+    missing = cells - sum(done)
     facts = {
         "began": f"{began} UTC" if began else "",
         "methods": ", ".join(common.methods),
-        f"{len(sites)} sites": ", ".join(sites),
+        f"{len(run.sites)} sites": _some(run.sites),
         "rounds": ", ".join(
             str(n) for n in sorted({c.rounds for c in run.study.by_method.values()})
         ),
@@ -107,6 +106,12 @@ def _facts(run: Run) -> str:
     }
     known = (f"<b>{escape(name)}</b> {escape(value)}" for name, value in facts.items() if value)
     return f'<p class="facts">{" · ".join(known)}</p>'
+
+
+def _some(sites: Sequence[str]) -> str:
+    """Return the names of sites, or of many the first."""
+    left = len(sites) - MOST_ROWS
+    return ", ".join([*sites[:MOST_ROWS], *([f"and {left} more"] if left > 0 else [])])
 
 
 def _tables(run: Run) -> Iterable[str]:

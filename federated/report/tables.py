@@ -13,6 +13,9 @@ from federated.runs.reading import Run
 
 TEST_METRICS = ("auc", "sensitivity", "specificity", "f1", "balanced_accuracy")
 
+CANDIDATES = ("kept", "personalised", "own")
+"""Models among which a site chooses in the end."""
+
 BEHIND = "↓"
 """Stands behind an AUC below the one that the site reaches alone."""
 
@@ -89,9 +92,14 @@ def choice_table(run: Run) -> pd.DataFrame:
     """
     if values(run, "auc", "test", "personalised").empty:
         return pd.DataFrame()
-    frame = run.metrics
-    chosen = frame[frame["metric"].str.startswith("chose_") & (frame["value"] == 1)]
-    table = chosen[SITE].assign(chosen=chosen["metric"].str.removeprefix("chose_"))
+    # It is told with the validation images, or without any with the test images.
+    parts = [
+        values(run, f"chose_{model}", split, "final").assign(chosen=model)
+        for model in CANDIDATES
+        for split in ("val", "test")
+    ]
+    table = pd.concat([part[part["value"] == 1] for part in parts])
+    table = run.in_order(table.sort_values("site", kind="stable"))[[*SITE, "chosen"]]
     columns = {
         "kept round": ("kept_round", "val", "final", "{:.0f}"),
         "test AUC, kept": ("auc", "test", "kept", "{:.3f}"),

@@ -5,8 +5,14 @@ ROUND = [*CELL, "round"]
 SITE = [*CELL, "site"]
 SITE_ROUND = [*ROUND, "site"]
 
-METRIC_COLUMNS = (*SITE_ROUND, "split", "model", "metric", "value", "num_examples")
-"""Of ``metrics.csv``: one number a row."""
+_WHERE = {"method": str, "seed": int, "round": int, "site": str}
 
-TIMELINE_COLUMNS = (*SITE_ROUND, "activity", "start", "end")
+METRIC_TYPES = {
+    **_WHERE, "split": str, "model": str, "metric": str, "value": float, "num_examples": int,
+}  # fmt: skip
+"""Of ``metrics.csv``: one number a row."""
+METRIC_COLUMNS = tuple(METRIC_TYPES)
+
+TIMELINE_TYPES = {**_WHERE, "activity": str, "start": float, "end": float}
 """Of ``timeline.csv``: one activity a row, virtual hours since week 0."""
+TIMELINE_COLUMNS = tuple(TIMELINE_TYPES)

@@ -7,7 +7,10 @@ import pandas as pd
 from federated.config.presets import ALONE
 from federated.rollout.scenario import HOURS_PER_WEEK, Hospital, scenario_of
 from federated.runs.columns import ROUND, SITE, SITE_ROUND
+from federated.runs.once import once
 from federated.runs.reading import Run
+
+SPLITS = ("val", "test")
 
 _SPENT_ON = {
     "train": "computing_hours",
@@ -24,7 +27,7 @@ def hospitals(run: Run) -> Mapping[str, Hospital]:
         table.partition(".")[2] for table, _ in common.calendars if table.startswith("hospital.")
     }
     registered = {str(site) for site in events(run, "site-registered", ["site"])["site"]}
-    names = named | registered | {str(site) for site in run.metrics["site"].unique()}
+    names = named | registered | set(run.sites)
     return scenario_of(common.rollout, common.calendars, sorted(names)).hospitals
 
 
@@ -40,6 +43,7 @@ def events(run: Run, kind: str, columns: list[str]) -> pd.DataFrame:
     return chosen.astype({name: types.get(name, str) for name in columns})
 
 
+@once
 def evaluations(run: Run) -> pd.DataFrame:
     """Return every evaluation of the current weights, in the run's order of methods.
 
@@ -48,10 +52,8 @@ def evaluations(run: Run) -> pd.DataFrame:
         ``week`` (when the round began) and ``hours`` (when the hospital had evaluated), since
         week 0.
     """
-    frame = run.metrics
-    frame = frame[(frame["metric"] == "auc") & (frame["model"] == "current")]
-    table = frame.set_index([*SITE_ROUND, "split"])["value"].unstack("split")
-    table = table.reindex(columns=["val", "test"]).rename_axis(columns=None).reset_index()
+    val, test = (run.values("auc", split).set_index(SITE_ROUND)["value"] for split in SPLITS)
+    table = pd.DataFrame({"val": val, "test": test}).reset_index()
     done = run.timeline[run.timeline["activity"] == "evaluate"]
     done = done.rename(columns={"end": "hours"})[[*SITE_ROUND, "hours"]]
     table = table.merge(done.groupby(SITE_ROUND).max().reset_index(), how="left")
@@ -85,6 +87,7 @@ def round_weeks(run: Run, frame: pd.DataFrame) -> pd.Series:
     return began.set_axis(frame.index).fillna(slots)
 
 
+@once
 def rounds(run: Run) -> pd.DataFrame:
     """Return when each round began and ended: method, seed, round, start, end (hours).
 
@@ -94,6 +97,7 @@ def rounds(run: Run) -> pd.DataFrame:
     return frame.loc[frame["activity"] == "round", [*ROUND, "start", "end"]]
 
 
+@once
 def spent(run: Run) -> pd.DataFrame:
     """Return hours computing and transferring, a row per method, seed and site of the timeline."""
     frame = run.timeline[run.timeline["site"] != ""]
@@ -106,6 +110,7 @@ def spent(run: Run) -> pd.DataFrame:
     return table.reindex(columns=columns).fillna(dict.fromkeys(columns[len(SITE) :], 0.0))
 
 
+@once
 def gains(run: Run) -> pd.DataFrame:
     """Return the kept models' test AUC and what each hospital gains over itself alone.
 
@@ -113,16 +118,14 @@ def gains(run: Run) -> pd.DataFrame:
         Columns method, seed, site, ``test_auc``, ``gain`` (NaN without the method ``local``). The
         kept round was chosen on validation.
     """
-    frame = run.metrics
-    kept = frame[
-        (frame["metric"] == "auc") & (frame["split"] == "test") & (frame["model"] == "kept")
-    ]
+    kept = run.values("auc", "test", "kept")
     table = kept[[*SITE, "value"]].rename(columns={"value": "test_auc"})
     alone = table.loc[table["method"] == ALONE, ["seed", "site", "test_auc"]]
     table = table.merge(alone.rename(columns={"test_auc": "alone"}), how="left")
     return table.assign(gain=table["test_auc"] - table["alone"]).drop(columns="alone")
 
 
+@once
 def gains_over_time(run: Run) -> pd.DataFrame:
     """Return at each evaluation how much better the hospital is than alone at that moment.
 

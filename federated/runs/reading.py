@@ -10,21 +10,39 @@ run.timeline           # of a rollout: method, seed, round, site, activity, star
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from federated.config.external import reason
 from federated.config.given import read_toml
 from federated.config.study import Study, parse
 from federated.errors import UserError
 from federated.lazy import pd
-from federated.runs.columns import CELL, ROUND, SITE, SITE_ROUND, TIMELINE_COLUMNS
+from federated.runs.columnar import (
+    chosen,
+    frame_of,
+    read_table,
+    sorted_rows,
+    words_in,
+    write_parquet,
+)
+from federated.runs.columns import (
+    CELL,
+    METRIC_TYPES,
+    SITE,
+    SITE_ROUND,
+    TIMELINE_COLUMNS,
+    TIMELINE_TYPES,
+)
 from federated.runs.folder import RunFolder
 from federated.runs.vaults import predictions_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped]
 
 
 @dataclass(frozen=True)
@@ -58,16 +76,36 @@ class Run:
         ``kept`` (the round chosen on the site's validation images), ``personalised``, ``own`` (of
         the method local) or ``final`` (what the site uses in the end).
         """
+        return frame_of(self._numbers)
+
+    @cached_property
+    def _numbers(self) -> pa.Table:
+        """What ``metrics`` holds; as a DataFrame a long run of many hospitals needs many GB."""
         path = self.files.metrics
         with _damage_of(path):
-            frame = pd.read_csv(
-                path,
-                dtype={"method": "str", "site": "str", "split": "str", "model": "str"},
-                keep_default_na=False,
-                # Python's float reads back the very bits that were written; pandas' need not.
-                converters={"value": float},
-            )
-            return self.in_order(frame)
+            return read_table(path, METRIC_TYPES, self.study.common.methods)
+
+    def values(self, metric: str, split: str, model: str = "current") -> pd.DataFrame:
+        """Return one metric as method, seed, round, site, value, num_examples; NaN where undefined.
+
+        Args:
+            metric: Its name.
+            split: train, val or test.
+            model: As in ``metrics``.
+        """
+        rows = chosen(self._numbers, metric=metric, split=split, model=model)
+        return frame_of(rows.select([*SITE_ROUND, "value", "num_examples"]))
+
+    @cached_property
+    def sites(self) -> tuple[str, ...]:
+        """The hospitals that have reported anything, in name order."""
+        return tuple(sorted(words_in(self._numbers, "site")))
+
+    @property
+    def reached(self) -> Mapping[tuple[str, int], int]:
+        """The newest round with any number, of every method and seed that has one."""
+        newest = self._numbers.group_by(CELL).aggregate([("round", "max")]).to_pylist()
+        return {(row["method"], row["seed"]): row["round_max"] for row in newest}
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
@@ -82,23 +120,14 @@ class Run:
         if not path.exists():
             return _nothing_took_time()
         with _damage_of(path):
-            frame = pd.read_csv(
-                path,
-                dtype={"method": "str", "site": "str", "activity": "str"},
-                keep_default_na=False,
-                converters={"start": float, "end": float},
-            )
-            return self.in_order(frame)
+            return frame_of(read_table(path, TIMELINE_TYPES, self.study.common.methods))
 
     def in_order(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return rows sorted by method as the run has them, seed and round, else as they were."""
-        order = {name: i for i, name in enumerate(self.study.common.methods)}
-        return frame.sort_values(
-            ROUND,
-            key=lambda column: column.map(order) if column.name == "method" else column,
-            kind="stable",
-            ignore_index=True,
-        )
+        places = {name: place for place, name in enumerate(self.study.common.methods)}
+        keys = [frame["method"].map(places).fillna(len(places)), frame["seed"], frame["round"]]
+        rows = sorted_rows(*(key.to_numpy() for key in keys))
+        return (frame if rows is None else frame.iloc[rows]).reset_index(drop=True)
 
     @cached_property
     def events(self) -> pd.DataFrame:
@@ -108,6 +137,16 @@ class Run:
             lines = path.read_text(encoding="utf-8").splitlines()
             return pd.DataFrame([json.loads(line) for line in lines])
 
+    def write_parquet(self) -> Path:
+        """Write ``metrics.parquet`` beside ``metrics.csv`` and return its path."""
+        write_parquet(self._numbers, self.files.parquet)
+        return self.files.parquet
+
+    @cached_property
+    def worked_out(self) -> dict[Hashable, pd.DataFrame]:
+        """What was worked out of the run so far (``federated.runs.once``)."""
+        return {}
+
     @property
     def has_ended(self) -> bool:
         """Whether the run came to its end, as its last event says."""
@@ -115,10 +154,10 @@ class Run:
 
     def wide(self, split: str, model: str = "current") -> pd.DataFrame:
         """Return one row per method, seed, round and site, one column per metric."""
-        chosen = self.metrics[(self.metrics["split"] == split) & (self.metrics["model"] == model)]
+        long = frame_of(chosen(self._numbers, split=split, model=model))
         # Not pivot_table: it would drop a site whose every value is undefined.
-        wide = chosen.set_index([*SITE_ROUND, "num_examples", "metric"])["value"].unstack("metric")
-        order = chosen[[*SITE_ROUND, "num_examples"]].drop_duplicates()
+        wide = long.set_index([*SITE_ROUND, "num_examples", "metric"])["value"].unstack("metric")
+        order = long[[*SITE_ROUND, "num_examples"]].drop_duplicates()
         return order.merge(wide.rename_axis(columns=None).reset_index(), how="left")
 
     def selected(self, split: str, model: str = "kept") -> pd.DataFrame:
@@ -131,13 +170,13 @@ class Run:
         Returns:
             One row per method, seed and site; ``kept_round`` is the round that was chosen.
         """
-        chosen = self.wide(split, model)
-        rounds = self.metrics.query("metric == 'kept_round'")[[*SITE, "value"]]
+        wide = self.wide(split, model)
+        rounds = frame_of(chosen(self._numbers, metric="kept_round"))[[*SITE, "value"]]
         rounds = rounds.rename(columns={"value": "kept_round"}).astype({"kept_round": int})
-        chosen = chosen.drop(columns=["round", "kept_round"], errors="ignore").merge(rounds)
+        wide = wide.drop(columns=["round", "kept_round"], errors="ignore").merge(rounds)
         # A hospital that leaves early tells of its model early; here sites are in name order.
-        cells = chosen.groupby(CELL, sort=False).ngroup()
-        return chosen.iloc[chosen.assign(cell=cells).sort_values(["cell", "site"]).index]
+        cells = wide.groupby(CELL, sort=False).ngroup()
+        return wide.iloc[wide.assign(cell=cells).sort_values(["cell", "site"]).index]
 
     def predictions(self, site: str, method: str, seed: int, which: str = "kept") -> pd.DataFrame:
         """Return a site's predictions: split, image, label, probability.
@@ -179,9 +218,3 @@ def load(path: str | Path) -> Run:
             f"{run.folder} holds no run (no metrics.csv); name the folder that a run made."
         )
     return run
-
-
-def write_parquet(run: Run) -> Path:
-    """Write ``metrics.parquet`` beside ``metrics.csv`` and return its path."""
-    run.metrics.to_parquet(run.files.parquet, index=False)
-    return run.files.parquet
