@@ -62,6 +62,7 @@ def prepared(
     return SiteRound(
         model=site.model,
         config=config,
+        number=order.round,
         lr=lr,
         sent=sent,
         kept=group(vaulted, "method"),

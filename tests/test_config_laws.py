@@ -155,7 +155,7 @@ def test_only_marked_settings_may_differ_between_same_numbers() -> None:
         "track",
         "data.cache",
     }
-    asked = {"methods": "fedavg,fedbn", "phantom.sites": 1}
+    asked = {"methods": "fedavg,fedbn", "phantom.sites": 1, "model.start-sha256": "a digest"}
     for name in set(KEYS) - {"methods", "rollout.scenario", "sharing.policy", "train.pooled"}:
         changed = {**asked, name: other(KEYS[name])}
         assert same_numbers(parse(asked), parse(changed)) == (name in marked), name

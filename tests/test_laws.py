@@ -69,12 +69,17 @@ def test_memory_that_never_warms_up_is_in_batch_contrast(run_tiny) -> None:
         method__consilium__contrast__warmup_rounds=99,
         method__consilium__contrast__weight=1,
         method__consilium__bn__recalibrate="false",
+        method__consilium__sharing__policy="conv",
     )
     assert_same_bits(shared(run, "contrastive"), shared(run, "consilium"))
 
 
 def test_memory_changes_training_once_warm(run_tiny) -> None:
-    run = run_tiny(methods="contrastive,consilium", method__consilium__bn__recalibrate="false")
+    alike = {"bn__recalibrate": "false", "sharing__policy": "conv", "contrast__weight": 1}
+    run = run_tiny(
+        methods="contrastive,consilium",
+        **{f"method__consilium__{key}": value for key, value in alike.items()},
+    )
     a, b = shared(run, "contrastive"), shared(run, "consilium")
     assert any(a[name].tobytes() != b[name].tobytes() for name in a)
 

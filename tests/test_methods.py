@@ -11,14 +11,15 @@ from safetensors.numpy import load_file
 from test_laws import assert_same_bits, numbers
 from torch import nn
 
-from federated.config.schema import Config, Train
+from federated.config.schema import Config, Personalise, Train
+from federated.config.study import parse
 from federated.errors import UserError
 from federated.exchange.sharing import as_group, boundary_of, group
 from federated.learning.batches import Batch
 from federated.learning.compute import Compute
 from federated.learning.optimizers import make_optimizer
 from federated.learning.terms import CrossEntropy
-from federated.methods import rules_of, scaffold
+from federated.methods import parting, rules_of, scaffold
 from federated.methods.seam import ServerRound, SiteRound
 from federated.runs.reading import Run
 
@@ -43,6 +44,7 @@ def toy_round(model: nn.Module, steps: int, **more: object) -> SiteRound:
     return SiteRound(
         model=model,
         config=Config(train=train),
+        number=1,
         lr=0.5,
         terms=[CrossEntropy()],
         optimizer=make_optimizer(list(model.parameters()), train, 0.5),
@@ -143,6 +145,50 @@ def test_dittos_pull_moves_the_personal_model_and_not_the_federations(run_tiny) 
     assert distance(personal["ditto"]) < distance(personal["local"])
 
 
+def test_hospitals_that_part_leave_the_federation_as_it_was(run_tiny) -> None:
+    """The common rounds have the bits of the federation's, and the last weights are theirs."""
+    parted = run_tiny("parted", methods="fedavg", rounds=3, personalise__rounds=1)
+    whole = run_tiny("whole", methods="fedavg", rounds=3)
+    assert_same_bits(weights(whole, "fedavg", 2), weights(parted, "fedavg", 2))
+    assert_same_bits(weights(parted, "fedavg", 2), weights(parted, "fedavg", 3))
+    vault = "sites/phantom-1/fedavg/seed-0/round-000003.safetensors"
+    own = group(load_file(parted.folder / vault), "method/personal")
+    common = weights(parted, "fedavg", 3)
+    assert any(own[name].tobytes() != common[name].tobytes() for name in common)
+
+
+def test_one_hospital_that_parts_from_nobody_is_alone_to_the_bit(run_tiny) -> None:
+    """With one learning rate throughout, and an optimiser that starts anew each round anyway."""
+    settings = {"train__schedule": "constant", "train__lr": 3e-4, "personalise__lr": 3e-4}
+    run = run_tiny(methods="fedbn,silobn", phantom__sites=1, personalise__rounds=1, **settings)
+    expected, found = numbers(run, "fedbn"), numbers(run, "silobn")
+    pd.testing.assert_frame_equal(expected, found, check_exact=True)
+    alone = run_tiny("alone", methods="local", phantom__sites=1, **settings)
+    pd.testing.assert_frame_equal(numbers(alone, "local"), expected, check_exact=True)
+
+
+def test_alone_the_learning_rate_falls_by_a_cosine_of_its_own() -> None:
+    config = Config(rounds=10, personalise=Personalise(rounds=4, lr=0.2))
+    found = [parting.lr_alone(config, number) for number in (1, 2, 3, 4)]
+    assert found == pytest.approx([0.2, 0.1 * (1 + 0.5**0.5), 0.1, 0.1 * (1 - 0.5**0.5)])
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"methods": "ditto", "personalise.rounds": 1}, "a rule of its own"),
+        ({"methods": "pooled", "personalise.rounds": 1}, "a rule of its own"),
+        (
+            {"methods": "fedbn", "rounds": 3, "personalise.rounds": 3},
+            "leaves none to train together",
+        ),
+    ],
+)
+def test_who_cannot_part_is_told_why(settings: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        parse(settings)
+
+
 def test_the_personal_model_never_leaves(run_tiny) -> None:
     run = run_tiny(methods="ditto")
     kept = load_file(run.folder / "sites/phantom-1/ditto/seed-0/round-000002.safetensors")
@@ -174,5 +220,5 @@ def test_every_method_that_brings_code_has_a_file_of_its_own() -> None:
 
     room = Path(scaffold.__file__).parent
     named = {str(m.settings["code"]) for m in METHODS.values() if m.settings.get("code")}
-    files = {p.stem for p in room.glob("*.py")} - {"__init__", "seam"}
+    files = {p.stem for p in room.glob("*.py")} - {"__init__", "seam", "parting"}
     assert {code.split(":")[0].rpartition(".")[2] for code in named} == files

@@ -104,9 +104,10 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             contrast__objective="nt-xent",
         ),
         "consilium": _method(
-            "FedBN, contrastive memory at each site, statistics recalibrated on arrival",
+            "FedBN with the heads private too, contrastive memory at each site, statistics "
+            "recalibrated on arrival",
             "this project, after arXiv 2009.07652",
-            sharing__policy="conv",
+            sharing__policy="backbone",
             contrast__objective="nt-xent",
             contrast__memory_size=512,
             contrast__weight=0.01,

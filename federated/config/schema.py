@@ -37,6 +37,12 @@ class Model:
     width: float = setting(0.125, "multiplier of all channel counts", low=0.03, high=4)
     norm: str = setting("batch", "normalisation layers", choices=("batch", "group", "none"))
     heads: str = setting("", "submodules that are heads, comma-separated; empty: the network's own")
+    start: str = setting(
+        "",
+        "safetensors file with first weights, such as a site's model or a server's checkpoint of "
+        "another run; empty: random ones",
+    )
+    start_sha256: str = setting("", "digest of that file; a run writes it down when it begins")
 
 
 @dataclass(frozen=True)
@@ -166,7 +172,10 @@ class Personalise:
     """Last steps of every hospital on its own images."""
 
     epochs: int = setting(0, "epochs after the last round; 0: no personalisation", low=0)
-    lr: float = setting(1e-4, "learning rate of these epochs, decayed to 0", low=0)
+    rounds: int = setting(
+        0, "how many of the rounds, the last ones, every hospital trains on by itself", low=0
+    )
+    lr: float = setting(1e-4, "learning rate of these epochs or rounds, decayed to 0", low=0)
     margin: float = setting(
         1.0, "standard errors by which another model must beat the kept one on validation", low=0
     )

@@ -16,7 +16,7 @@ from federated.config.keys import KEYS, checked, find_key, plain
 from federated.config.presets import METHODS, settings_of
 from federated.config.rollout import Rollout
 from federated.config.schema import METHOD_SECTIONS, Common, Config
-from federated.errors import UserError, absolute_path, did_you_mean, shown
+from federated.errors import UserError, did_you_mean, shown
 
 OF_METHODS = tuple(name for name in KEYS if name.split(".")[0] in METHOD_SECTIONS)
 """The settings that may differ between the methods of a run."""
@@ -57,11 +57,12 @@ def build(given: Given) -> Config:
     values = {name: checked(find_key(name), value) for name, value in given.items()}
     config = Config(calendars=calendars_of(tables))
     for name, value in values.items():
-        config = _with(config, name, value)
+        config = with_value(config, name, value)
     return config
 
 
-def _with(config: Settings, name: str, value: Any) -> Settings:
+def with_value(config: Settings, name: str, value: Any) -> Settings:
+    """Return the settings with another value of one, by its dotted name."""
     *section, last = name.replace("-", "_").split(".")
     if not section:
         return replace(config, **{last: value})
@@ -75,46 +76,6 @@ def value_of(config: Common, name: str) -> Any:
     for part in name.replace("-", "_").split("."):
         value = getattr(value, part)
     return value
-
-
-def same_numbers(one: Study, other: Study) -> bool:
-    """Return whether two studies give the same results to the bit.
-
-    They may differ in the settings that are declared with ``changes_bits=False``, and in nothing
-    else: this decides what may change when a run is resumed, and which runs may be reused.
-    """
-    return _decisive(rooted(one)) == _decisive(rooted(other))
-
-
-DATA_PATHS = ("covid_ct", "sars_cov_2", "manifest", "folder", "cache")
-"""Settings of ``Data`` that name a place on the disk."""
-
-
-def rooted(study: Study) -> Study:
-    """Return the study with the places of its data as absolute paths, as seen from here.
-
-    So that a run goes on from whatever folder it is resumed in.
-    """
-    data = study.common.data
-    places = {name: getattr(data, name) for name in DATA_PATHS}
-    absolute: Any = {
-        name: str(absolute_path(place, f"data.{name.replace('_', '-')}"))
-        for name, place in places.items()
-        if place
-    }
-    data = replace(data, **absolute)
-    by_method = {name: replace(config, data=data) for name, config in study.by_method.items()}
-    return replace(study, common=replace(study.common, data=data), by_method=by_method)
-
-
-def _decisive(study: Study) -> dict[str, Config]:
-    free = {name: key.default for name, key in KEYS.items() if not key.changes_bits}
-    decisive = dict(study.by_method)
-    for method, config in decisive.items():
-        for name, default in free.items():
-            config = _with(config, name, default)
-        decisive[method] = config
-    return decisive
 
 
 def parse(given: Given) -> Study:
@@ -232,6 +193,16 @@ def _consistent(config: Config, method: str) -> Config:
     if config.train.pooled and (config.calendars or config.rollout != Rollout()):
         raise UserError(
             f"{method}: pooled training is no federation and has no rollout; leave it out."
+        )
+    alone = config.personalise.rounds
+    if alone and (config.code or config.train.pooled):
+        raise UserError(
+            f"{method}: it has a rule of its own for its rounds, so personalise.rounds must be 0."
+        )
+    if alone >= config.rounds:
+        raise UserError(
+            f"{method}: personalise.rounds = {alone} of {config.rounds} rounds leaves none to "
+            "train together; lower it, or run the method local."
         )
     if config.data.val_fraction + config.data.test_fraction > 0.8:
         raise UserError("data.val-fraction and data.test-fraction leave under 20 % for training.")

@@ -8,7 +8,8 @@ from typing import Any
 from flwr.app import Context, RecordDict
 
 from federated.config.given import Given
-from federated.config.study import Study, parse, rooted
+from federated.config.identity import rooted
+from federated.config.study import Study, parse
 from federated.config.writing import run_config_of
 from federated.data import site_names
 from federated.engine.checking import check, check_scenario

@@ -110,7 +110,8 @@ def head_tensors(model: nn.Module, heads: Iterable[str]) -> Names:
     if not heads:
         raise UserError(
             "heads are private here (sharing.policy = backbone, or sharing.private), and this "
-            "network does not say which they are: set model.heads = NAME,NAME."
+            "network does not say which they are: set model.heads = NAME,NAME, or share them too: "
+            "sharing.policy = conv."
         )
     for head in heads:
         if head not in modules:

@@ -10,12 +10,19 @@ from federated.config.schema import Config, Data, Model
 from federated.exchange.norms import Watched
 from federated.exchange.sharing import Boundary, boundary_of
 from federated.learning.models import build_model
+from federated.learning.start import load_start
 from federated.learning.watching import watch
 from federated.seeding import global_python_seed, seed_for
 
 
 def network_of(config: Config, seed: int) -> nn.Module:
-    """Return the configured network with its first weights, the same at every site for a seed."""
+    """Return the configured network with its first weights, the same at every site for a seed.
+
+    With ``model.start`` they are those of its file, with every seed.
+
+    Raises:
+        UserError: the network cannot be built, or the file does not fit it.
+    """
     weights_seed = seed_for(seed, "everyone", 0, "weights")
     with global_python_seed(weights_seed):
         model = build_model(
@@ -27,6 +34,8 @@ def network_of(config: Config, seed: int) -> nn.Module:
         )
         if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
             _give_shapes(model, config.data.image_size, weights_seed)
+    if config.model.start:
+        load_start(model, config.model)
     return model
 
 

@@ -10,13 +10,20 @@ from federated.errors import UserError
 from federated.exchange.sharing import Boundary
 from federated.learning.network import network_boundary, network_of
 from federated.learning.suitability import check_network
+from federated.methods import parting
 from federated.methods.seam import Rules
 
 __all__ = ["check_method", "configured_boundary", "rules_of"]
 
 
 def rules_of(config: Config) -> Rules:
-    """Return the code of a method; one whose settings name none does what every method does."""
+    """Return the code of a method; one whose settings name none does what every method does.
+
+    Or, with ``personalise.rounds``, parts with the others at the end; alone from the start there is
+    nobody to part with.
+    """
+    if config.personalise.rounds and config.sharing.policy != "nothing":
+        return parting.rules
     return _loaded(config.code) if config.code else Rules()
 
 

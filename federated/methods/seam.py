@@ -37,6 +37,7 @@ class SiteRound:
     Attributes:
         model: The network, with the server's weights and the site's private tensors in it.
         config: The method's settings.
+        number: Of the round, 1-based.
         lr: Learning rate of this round.
         sent: What the server sent, by ``GROUP/NAME``.
         kept: What the rule kept at this site after its last round; nothing at first.
@@ -49,6 +50,7 @@ class SiteRound:
 
     model: nn.Module
     config: Config
+    number: int
     lr: float
     sent: State
     kept: State

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from federated.config.given import Given, with_scenario
+from federated.config.identity import same_numbers
 from federated.config.presets import ALONE
-from federated.config.study import parse, same_numbers
+from federated.config.study import parse
 from federated.data import prepare
 from federated.engine import check, run
 from federated.errors import UserError
