@@ -24,7 +24,7 @@ from federated.plots.rollout_benefit import rollout_benefit
 from federated.plots.rows import MOST_ROWS, heights
 from federated.plots.style import DOUBLE, legend_below, method_looks, panels, short, styled
 from federated.plots.text import TextColumns, number, text_table
-from federated.plots.time_axis import joined, mean_week, needs_timeline, unit_of, weeks_axis
+from federated.plots.time_axis import joined, needs_timeline, unit_of, weeks_axis, when
 from federated.rollout.scenario import HOURS_PER_WEEK, Hospital
 from federated.runs.columns import SITE
 from federated.runs.history import evaluations, first_reached, go_live_hours, hospitals
@@ -120,7 +120,7 @@ def table_by_site(run: Run, target: float | None = None) -> pd.DataFrame:
     )
     columns: TextColumns = {
         "target": ("target AUC", "{:.3f}"),
-        "reached_week": ("reached", partial(mean_week, run)),
+        "reached_week": ("reached", partial(when, run)),
         "after": (f"{unit} after it joined", "{:.1f}"),
         "alone_after": ("the same alone", "{:.1f}"),
         "sooner": (f"{unit} sooner", "{:+z.1f}"),
@@ -149,7 +149,7 @@ def figure(run: Run, target: float | None = None, *, width: float = DOUBLE) -> F
     frame, there = _weeks(run, target), joined(run)
     methods, frame = names(frame, "method"), frame[frame["site"].isin(there)]
     lanes = sorted((there[name] for name in names(frame, "site")), key=lambda h: h.go_live)
-    is_few, end = len(lanes) <= MOST_ROWS, run.timeline["end"].max() / HOURS_PER_WEEK
+    is_few, end = len(lanes) <= MOST_ROWS, run.last_hour / HOURS_PER_WEEK
     height = heights(len(lanes)) if is_few else 2.4
     figure, axes = panels(len(methods), width=width, height=height, least=2.6)
     figure.set_figwidth(width)

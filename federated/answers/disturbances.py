@@ -62,12 +62,11 @@ def numbers(run: Run) -> pd.DataFrame:
     aucs = evaluations(run).dropna(subset=["val"])
     planned, rows = list(_disturbances_of(hospitals(run))), []
     for (method, seed), cell in aucs.groupby(CELL, sort=False):
-        weeks = {week for _, _, week, _ in planned if week - SLACK <= cell["week"].max()}
-        around_week = {week: _around(cell, week) for week in weeks}
+        course = Course(cell)
         for name, kind, week, until in planned:
-            if week not in weeks:
+            if week - SLACK > cell["week"].max():
                 continue
-            around = around_week[week]
+            around = course.around(week)
             # A newcomer's first AUC is no fall of the others': the same hospitals before and after.
             same = around.dropna(subset=["before", "after"])
             others = same.drop(index=name, errors="ignore").mean()
@@ -89,17 +88,47 @@ def _disturbances_of(hospitals: Mapping[str, Hospital]) -> Iterator[Event]:
             yield name, kind, week, until
 
 
-def _around(cell: pd.DataFrame, week: float) -> pd.DataFrame:
-    """Return each site's mean AUC before and after ``week``, and its last."""
-    is_before = cell["week"] < week - SLACK
-    before = cell[is_before].groupby("site").tail(EVALUATIONS_AROUND)
-    after = cell[~is_before].groupby("site").head(EVALUATIONS_AROUND)
-    means = {
-        "before": before.groupby("site")["val"].mean(),
-        "after": after.groupby("site")["val"].mean(),
-        "last": cell.groupby("site")["val"].last(),
-    }
-    return pd.DataFrame(means)
+class Course:
+    """What each site's validation AUC was around any week of a cell.
+
+    Each of a thousand hospitals may have outages of its own: what was last and what comes next is
+    worked out once for all weeks, so that one more costs a look at one row.
+
+    Args:
+        rows: Rows of ``evaluations``, none of them undefined.
+    """
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        aucs = rows.pivot(index="round", columns="site", values="val")
+        self._weeks = rows.groupby("round")["week"].first()
+        self._past, self._future = _two_latest(aucs), _two_latest(aucs[::-1])
+        self._nothing = aucs.iloc[0] * float("nan")
+
+    def around(self, week: float) -> pd.DataFrame:
+        """Return each site's mean of 2 AUCs before ``week``, of 2 since, and its last."""
+        is_before = self._weeks < week - SLACK
+        before, after = is_before[is_before].index[-1:], is_before[~is_before].index[:1]
+        return pd.DataFrame(
+            {
+                "before": self._mean_in(self._past, before),
+                "after": self._mean_in(self._future, after),
+                "last": self._past[0].iloc[-1],
+            }
+        )
+
+    def _mean_in(self, two: tuple[pd.DataFrame, pd.DataFrame], round: pd.Index) -> pd.Series:
+        """Return the mean of two AUCs known in a round, of one where there is no other."""
+        if round.empty:
+            return self._nothing
+        newest, older = (table.loc[round[0]] for table in two)
+        mean: pd.Series = ((newest + older) / EVALUATIONS_AROUND).fillna(newest)
+        return mean
+
+
+def _two_latest(aucs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return for each row and site the last value known by then, and the one before that."""
+    latest = aucs.ffill()
+    return latest, latest.shift().where(aucs.notna()).ffill()
 
 
 def table(run: Run) -> pd.DataFrame:

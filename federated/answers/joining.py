@@ -14,7 +14,7 @@ from federated.plots.plot import Plot
 from federated.plots.rows import LINE, MOST_ROWS, heights, over_seeds, rows_axis, shifts
 from federated.plots.style import DOUBLE, Look, legend_below, method_looks, panels, short, styled
 from federated.plots.text import TextColumns, text_table
-from federated.plots.time_axis import mean_week, needs_timeline, weeks_axis, when
+from federated.plots.time_axis import needs_timeline, weeks_axis, when
 from federated.rollout.scenario import HOURS_PER_WEEK
 from federated.runs.columns import CELL, ROUND, SITE
 from federated.runs.history import evaluations, events, gains, sharing_methods
@@ -51,13 +51,12 @@ def numbers(run: Run) -> pd.DataFrame:
     joined = joined.drop_duplicates(SITE)
     joined = joined[joined["round"] > joined.groupby(CELL)["round"].transform("min")]
     aucs = evaluations(run).dropna(subset=["val"])
+    of_cell = {cell: Aucs(rows) for cell, rows in aucs.groupby(CELL)}
     rows = []
     for method, seed, round, joiner, hours in joined.itertuples(index=False, name=None):
-        cell = aucs[(aucs["method"] == method) & (aucs["seed"] == seed)]
-        cell = cell[(cell["site"] != joiner) & (cell["round"] <= round + ROUNDS_AFTER_JOIN)]
-        before = cell[cell["round"] < round].groupby("site")["val"].last()
-        after = cell[cell["round"] >= round].groupby("site")["val"].last()
-        change = (after - before).dropna()
+        change = pd.Series(dtype=float)
+        if cell := of_cell.get((method, seed)):
+            change = cell.change_around(round).drop(joiner, errors="ignore").dropna()
         rows.append((method, seed, joiner, hours / HOURS_PER_WEEK, len(change), change.mean()))
     columns = [*CELL, "joiner", "week", "others", "others_change"]
     table = pd.DataFrame(rows, columns=columns)
@@ -65,10 +64,32 @@ def numbers(run: Run) -> pd.DataFrame:
     return table.merge(gained[[*CELL, "joiner", "own_gain"]], on=[*CELL, "joiner"], how="left")
 
 
+class Aucs:
+    """The validation AUCs of a cell as rounds x sites.
+
+    Args:
+        rows: Rows of ``evaluations``.
+    """
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self._aucs = rows.pivot(index="round", columns="site", values="val")
+        # Once for all newcomers: to go through all rounds again for each would be quadratic.
+        self._latest = self._aucs.ffill()
+
+    def change_around(self, round: int) -> pd.Series:
+        """Return each site's last AUC within 3 rounds since ``round`` minus its last before."""
+        after = self._aucs.loc[round : round + ROUNDS_AFTER_JOIN].ffill()
+        return self._last(after) - self._last(self._latest.loc[: round - 1])
+
+    def _last(self, aucs: pd.DataFrame) -> pd.Series:
+        nothing = pd.Series(float("nan"), index=self._aucs.columns)
+        return nothing if aucs.empty else aucs.iloc[-1]
+
+
 def table(run: Run) -> pd.DataFrame:
     """Return each newcomer's gain and how the others fared."""
     columns: TextColumns = {
-        "week": ("joined", partial(mean_week, run)),
+        "week": ("joined", partial(when, run)),
         "own_gain": ("its AUC over alone (test)", "{:+z.3f}"),
         "others_change": ("change of the others' AUC", "{:+z.3f}"),
         "others": ("others", "{:.0f}"),

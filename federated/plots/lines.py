@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from federated.plots.numbers import by_seed, lower_is_worse, over_sites
+from federated.plots.numbers import by_seed, by_site, lower_is_worse, over_sites
 from federated.plots.style import (
     MARKERS,
     SITE_COLOURS,
@@ -38,9 +38,8 @@ def draw_sites(
         for site, rows in frame.groupby("site", sort=False):
             draw_line(ax, by_seed(rows), looks[str(site)], str(site))
         return handles(looks)
-    for _, rows in frame.groupby("site", sort=False):
-        table = by_seed(rows)
-        ax.plot(table.index, table.mean(axis=1), color="#C4C4C4", linewidth=0.4)
+    table = by_site(frame)
+    ax.plot(table.index, table.to_numpy(), color="#C4C4C4", linewidth=0.4)
     worst = "min" if lower_is_worse(metric) else "max"
     summaries = {"unweighted mean of sites": "mean", f"{worst} over sites": worst}
     looks = site_looks(summaries)

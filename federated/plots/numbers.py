@@ -73,7 +73,16 @@ def shown_sites(frame: pd.DataFrame, metric: str) -> tuple[list[str], str]:
 
 def by_seed(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the values of one method at one site as rounds x seeds, a gap for a missed round."""
-    table = frame.pivot(index="round", columns="seed", values="value")
+    return with_gaps(frame.pivot(index="round", columns="seed", values="value"))
+
+
+def by_site(frame: pd.DataFrame, value: str = "value") -> pd.DataFrame:
+    """Return the mean over seeds of one method as rounds x sites, a gap for a missed round."""
+    return with_gaps(frame.groupby(["round", "site"])[value].mean().unstack("site"))
+
+
+def with_gaps(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with a row for every round from its first to its last."""
     if table.empty:
         return table
     return table.reindex(range(int(table.index.min()), int(table.index.max()) + 1))

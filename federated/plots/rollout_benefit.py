@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from federated.plots.lines import draw_line, handles
-from federated.plots.numbers import NothingToDrawError, names
+from federated.plots.numbers import NothingToDrawError, by_site, names
 from federated.plots.style import (
     DOUBLE,
     SITE_COLOURS,
@@ -26,6 +26,7 @@ from federated.plots.time_axis import (
     mark_joins,
     needs_timeline,
 )
+from federated.rollout.scenario import HOURS_PER_WEEK
 from federated.runs.history import gains_over_time
 from federated.runs.reading import Run
 
@@ -64,12 +65,12 @@ def rollout_benefit(run: Run, *, width: float = DOUBLE) -> Figure:
 def _draw(ax: Axes, frame: pd.DataFrame, sites: Sequence[str]) -> None:
     looks = site_looks(sites) if len(sites) <= len(SITE_COLOURS) else {}
     ax.axhline(0.0, color="#555555", linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
-    for site, rows in frame.groupby("site", sort=False):
-        table = by_week(rows, "gain")
-        if looks:
-            draw_line(ax, table, looks[str(site)], str(site), band=False)
-        else:
-            ax.plot(table.index, table.mean(axis=1), color=FAINT, linewidth=0.4)
+    if looks:
+        for site, rows in frame.groupby("site", sort=False):
+            draw_line(ax, by_week(rows, "gain"), looks[str(site)], str(site), band=False)
+    else:
+        weeks = by_site(frame, "hours").interpolate() / HOURS_PER_WEEK
+        ax.plot(weeks.to_numpy(), by_site(frame, "gain").to_numpy(), color=FAINT, linewidth=0.4)
     mean = frame.groupby(["seed", "round"])[["gain", "hours"]].mean().reset_index()
     table = by_week(mean, "gain")
     ax.plot(table.index, table.mean(axis=1), color="black", linewidth=1.6, label="mean")

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import pandas as pd
 
@@ -11,8 +10,8 @@ DASH = "–"
 MOST_PRINTED = 60
 """Rows of a table that are printed; files have all."""
 
-TextColumns = Mapping[str, tuple[str, str | Callable[[pd.Series], str]]]
-"""Column of numbers -> its header, and the form of its numbers or what makes a text of them."""
+TextColumns = Mapping[str, tuple[str, str | Callable[[float], str]]]
+"""Column of numbers -> its header, and the form of its numbers or what makes a text of a mean."""
 
 
 def number(value: float, form: str) -> str:
@@ -39,11 +38,13 @@ def text_table(frame: pd.DataFrame, by: list[str], columns: TextColumns) -> pd.D
     if frame.empty:
         return pd.DataFrame()
     groups = frame.groupby(by, sort=False)
+    over_seeds = {name: groups[name].agg(["mean", "std", "nunique", "count"]) for name in columns}
+    seeds = groups.size()
     texts = {
-        header: groups[name].apply(partial(_over_seeds, form=form) if type(form) is str else form)
+        header: _texts(over_seeds[name].assign(seeds=seeds), form)
         for name, (header, form) in columns.items()
     }
-    table = pd.DataFrame(texts).reset_index()
+    table = pd.DataFrame(texts, index=seeds.index).reset_index()
     # Hospital by hospital, as a reader looks them up; the methods stay as the run has them.
     return table.sort_values(by[:-1], key=_first_seen, kind="stable") if by[1:] else table
 
@@ -52,11 +53,21 @@ def _first_seen(column: pd.Series) -> pd.Series:
     return column.map({name: place for place, name in enumerate(column.unique())})
 
 
-def _over_seeds(values: pd.Series, form: str) -> str:
-    """Return mean ± sd unless all are equal, and of how many seeds if some are undefined."""
-    known = values.dropna()
-    text = plus_minus(known.mean(), known.std() if known.nunique() > 1 else math.nan, form)
-    return text if len(known) in (0, len(values)) else f"{text} ({len(known)} of {len(values)})"
+def _texts(over_seeds: pd.DataFrame, form: str | Callable[[float], str]) -> list[str]:
+    """Return mean ± sd unless all are equal, and of how many seeds if some are undefined.
+
+    Args:
+        over_seeds: Columns mean, std, nunique, count (of those defined) and seeds.
+        form: Of the numbers, or what makes a text of the mean alone.
+    """
+    if not isinstance(form, str):
+        return [form(mean) for mean in over_seeds["mean"]]
+    rows = over_seeds.itertuples(index=False, name=None)
+    return [
+        plus_minus(mean, sd if different > 1 else math.nan, form)
+        + (f" ({known} of {seeds})" if known not in (0, seeds) else "")
+        for mean, sd, different, known, seeds in rows
+    ]
 
 
 def printed(table: pd.DataFrame) -> str:

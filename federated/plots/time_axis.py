@@ -33,7 +33,7 @@ def needs_timeline(run: Run) -> None:
 
 def joined(run: Run) -> dict[str, Hospital]:
     """Return the hospitals that go live before the run ends, by name."""
-    end = run.timeline["end"].max() / HOURS_PER_WEEK
+    end = run.last_hour / HOURS_PER_WEEK
     return {name: hospital for name, hospital in hospitals(run).items() if hospital.go_live <= end}
 
 
@@ -84,12 +84,7 @@ def when(run: Run, week: float) -> str:
 
 def is_short(run: Run) -> bool:
     """Return whether a rollout takes less than a week, so that weeks are no unit for it."""
-    return bool(run.timeline["end"].max() < HOURS_PER_WEEK)
-
-
-def mean_week(run: Run, weeks: pd.Series) -> str:
-    """Return the mean of some weeks as the run's tables write a moment."""
-    return when(run, weeks.mean())
+    return run.last_hour < HOURS_PER_WEEK
 
 
 def unit_of(run: Run) -> tuple[str, float]:

@@ -20,7 +20,7 @@ from federated.config.study import parse
 from federated.plots.rows import LINE, MOST_ROWS, heights, over_seeds, rows_axis, shifts
 from federated.plots.style import DOUBLE, legend_below, panels, short, site_looks, styled
 from federated.plots.text import TextColumns, text_table
-from federated.plots.time_axis import mean_week, unit_of
+from federated.plots.time_axis import unit_of, when
 from federated.questions.alternatives import alternatives, checked, folder_name
 from federated.questions.finding import Finding
 from federated.questions.trials import kept_auc, the_method, trial
@@ -157,7 +157,7 @@ def table(run: Run, numbers: pd.DataFrame) -> pd.DataFrame:
         "waited_hours": ("waited h", "{:.2f}"),
         "waited_hours_change": ("h more", "{:+z.2f}"),
         "reached": ("target reached", "{:.0%}"),
-        "reached_week": ("when", partial(mean_week, run)),
+        "reached_week": ("when", partial(when, run)),
         "later": (f"{unit} later", "{:+z.1f}"),
         "val_auc": ("val AUC", "{:.3f}"),
         "val_auc_change": ("change", "{:+z.3f}"),

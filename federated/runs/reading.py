@@ -122,6 +122,11 @@ class Run:
         with _damage_of(path):
             return frame_of(read_table(path, TIMELINE_TYPES, self.study.common.methods))
 
+    @cached_property
+    def last_hour(self) -> float:
+        """When the last activity of the timeline ends, hours; NaN if the run is no rollout."""
+        return float(self.timeline["end"].max())
+
     def in_order(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return rows sorted by method as the run has them, seed and round, else as they were."""
         places = {name: place for place, name in enumerate(self.study.common.methods)}
