@@ -117,7 +117,9 @@ def members(message: Message, context: Context) -> tuple[Order, list[Site]]:
     order, study = received(message), study_of(context)
     names, root = named_sites(order, context, study), vault_root(context, order)
     config = study.by_method[order.method]
-    vaults = [open_vault(root, name, order) for name in names]
+    # A vault in the run's own folder lasts together with the server's checkpoint of the round.
+    alone = "vault" in context.node_config
+    vaults = [open_vault(root, name, order, sync=alone) for name in names]
     return order, [
         open_site(config, name, seed=order.seed, vault=vault)
         for name, vault in zip(names, vaults, strict=True)

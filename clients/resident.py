@@ -27,6 +27,8 @@ LOADED = {"_parameters", "_buffers", "_modules", "training"}
 SINGLE = {bool, int, float, complex, str, bytes, type(None), type, FunctionType}
 SINGLE |= {BuiltinFunctionType, torch.dtype, torch.device, torch.memory_format, torch.Size}
 """Types of values that cannot change."""
+HOLDING = {list, tuple, dict, OrderedDict, set, frozenset}
+"""Types whose values hold others."""
 
 
 class NotPlainError(Exception):
@@ -87,7 +89,11 @@ def _plain(value: Any) -> Any:
         NotPlainError: it is, or holds, anything else.
     """
     kind = type(value)
-    if kind in SINGLE or isinstance(value, Enum):
+    if kind in SINGLE:
+        return value
+    if kind in HOLDING and not value:
+        return kind  # as the tables of hooks are, a dozen in every module
+    if isinstance(value, Enum):
         return value
     if kind in (list, tuple):
         return kind, [_plain(item) for item in value]

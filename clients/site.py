@@ -102,12 +102,19 @@ def _always_there(name: str) -> Hospital:
     return Hospital(name, Calendar(), 0.0, math.inf, (), (), math.inf)
 
 
-def open_vault(root: Path, site: str, order: Order) -> Vault:
-    """Return where a site keeps what is private under an order's run, method and seed."""
+def open_vault(root: Path, site: str, order: Order, *, sync: bool = True) -> Vault:
+    """Return where a site keeps what is private under an order's run, method and seed.
+
+    Args:
+        root: Of the node's vaults.
+        site: Whose.
+        order: Names the run, the method and the seed.
+        sync: As for ``Vault``.
+    """
     folder = SitesFolder(root).vault(site, order.method, order.seed)
     private_folder(root, *folder.relative_to(root).parts)
     whose = {"run": order.run, "site": site, "method": order.method, "seed": order.seed}
-    return Vault(folder, whose)
+    return Vault(folder, whose, sync=sync)
 
 
 cached_site = lru_cache(maxsize=64)(load_site)

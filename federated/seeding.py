@@ -46,5 +46,9 @@ def global_torch_seed(seed: int) -> Iterator[None]:
     """Seed the global generators for layers that know no other (dropout), then restore them."""
     devices = list(range(torch.cuda.device_count()))
     with global_python_seed(seed), torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        # Not torch.manual_seed: even without a GPU it queues the seed for each kind of them, with
+        # a traceback to blame, which costs half a millisecond.
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed_all(seed)
         yield

@@ -21,6 +21,7 @@ from federated.storage import (
     read_tensors,
     remove_tensors,
     sweep,
+    sync_disk,
     write_tensors,
 )
 from server.record import Extent
@@ -60,8 +61,13 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint, whose: Mapping[str, Any]) -> None:
-    """Write a checkpoint of a run, method and seed, and forget all but the last two."""
+    """Write a checkpoint of a run, method and seed, and forget all but the last two.
+
+    First all that the sites of a simulation wrote until then is made to last: no power loss may
+    leave a checkpoint that counts on a state which is gone.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    sync_disk(folder)
     tensors, facts = _as_torch(_flat(checkpoint.server)), checkpoint.facts()
     write_tensors(_path(folder, checkpoint.round), tensors, {**facts, "whose": dict(whose)})
     for old in _rounds(folder)[:-KEPT]:

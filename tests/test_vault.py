@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import clients.vault as vault_module
 from clients.vault import (
     VERSIONS_KEPT,
     Vault,
@@ -15,7 +16,9 @@ from clients.vault import (
     log_failure,
     private_folder,
 )
+from federated.engine import run
 from federated.storage import DamagedFileError, read_tensors, write_bytes, write_tensors
+from server import checkpoint
 
 WHOSE = {"site": "a", "method": "fedbn", "seed": 0}
 
@@ -240,3 +243,46 @@ def test_a_crash_at_any_step_of_an_overwrite_leaves_the_old_or_the_new(
     assert int(tensors["x"]) == facts["round"] in (before, 3)
     write_tensors(path, {"x": torch.tensor(4)}, {"round": 4})
     assert int(read_tensors(path)[0]["x"]) == 4
+
+
+def test_a_version_is_synced_by_itself_or_by_whoever_counts_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(fd), real(fd))[1])
+    for sync in (False, True):
+        folder = private_folder(tmp_path, str(sync))
+        vault = Vault(folder, WHOSE, sync=sync)
+        vault.save(1, {"x": torch.ones(2)}, {})
+        vault.write_model("final", {"x": torch.ones(2)}, {}, "a,b\n")
+        assert bool(synced) == sync
+        assert vault.load(2)[2] == 1
+
+
+def test_no_checkpoint_is_written_before_what_the_sites_wrote_is_on_the_disk(
+    tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deeds: list[str] = []
+
+    def noting(module: object, name: str, deed: str) -> None:
+        real = getattr(module, name)
+
+        def noted(*arguments: object, **named: object) -> object:
+            path = arguments[0]
+            assert isinstance(path, Path)
+            if path.name != "shared.safetensors":  # no round goes on from it
+                deeds.append(deed)
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(module, name, noted)
+
+    noting(vault_module, "write_tensors", "site")
+    noting(checkpoint, "write_tensors", "checkpoint")
+    noting(checkpoint, "sync_disk", "sync")
+    run(tiny(methods="consilium", rounds=2))
+    assert deeds.count("site") > 8 and deeds.count("checkpoint") >= 3
+    for place, deed in enumerate(deeds):
+        if deed == "checkpoint":
+            before = [d for d in deeds[:place] if d != "checkpoint"]
+            assert not before or before[-1] == "sync"

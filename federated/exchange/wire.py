@@ -14,9 +14,11 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
-from federated.exchange.npy import read_npy
+from federated.exchange.npy import read_npy, write_npy
 from federated.exchange.sharing import Boundary, Release, TensorSpec, as_group
 
+NUMPY = "numpy.ndarray"
+"""What Flower calls the form of an array's bytes."""
 Arrays = dict[str, npt.NDArray[np.generic]]
 Record = TypeVar("Record", ArrayRecord, MetricRecord, ConfigRecord)
 
@@ -128,8 +130,13 @@ def pack_groups(arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, Arra
     records: dict[str, dict[str, Array]] = {}
     for key, array in arrays.items():
         group, _, name = key.partition("/")
-        records.setdefault(group, {})[name] = Array(np.asarray(array))
+        records.setdefault(group, {})[name] = _packed(np.asarray(array))
     return {group: ArrayRecord(record) for group, record in records.items()}
+
+
+def _packed(array: npt.NDArray[np.generic]) -> Array:
+    """Return what Flower makes of an array, to the bit."""
+    return Array(str(array.dtype), array.shape, NUMPY, write_npy(array))
 
 
 def arrays_in(groups: Groups) -> dict[str, Array]:
