@@ -26,6 +26,7 @@ ROOMS = (
     "data",
     "methods",
     "runs",
+    "statistics",
     "plots",
     "answers",
     "engine",
