@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import RunTiny
+from matplotlib.figure import Figure
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_auc_score
 from test_plots import full_rows, site_folder, write_run
 
+from federated import plots
 from federated.commands.main import main
 from federated.config.common import Compare
 from federated.data.grouping import groups_by_site
@@ -47,7 +50,7 @@ def test_a_row_has_the_means_over_seeds_and_the_images_of_one(tmp_path: Path) ->
     run = made_run(tmp_path / "run")
     models = scored([run])
     table = sites.over_seeds(models).set_index(["site", "method"])
-    by_seed = sites.by_seed(models).set_index(["site", "method", "seed"])
+    by_seed = sites.by_seed(models).query("site == 'birch' and method == 'fedavg'")
     test = [run.predictions("birch", "fedavg", s).query("split == 'test'") for s in SEEDS]
     areas = [roc_auc_score(t["label"], t["probability"]) for t in test]
     row = table.loc["birch", "fedavg"]
@@ -57,7 +60,7 @@ def test_a_row_has_the_means_over_seeds_and_the_images_of_one(tmp_path: Path) ->
     # Validation parts 0.2 from 0.7, so halfway it is.
     assert row["threshold_least"] == row["threshold_most"] == pytest.approx(0.45)
     hits = [((t["probability"] >= 0.45) & (t["label"] == 1)).sum() / 15 for t in test]
-    assert by_seed.loc[("birch", "fedavg"), "sensitivity"].tolist() == pytest.approx(hits)
+    assert by_seed["sensitivity"].tolist() == pytest.approx(hits)
     assert row["sensitivity"] == pytest.approx(np.mean(hits))
     brier = [((t["probability"] - t["label"]) ** 2).mean() for t in test]
     assert row["brier"] == pytest.approx(np.mean(brier))
@@ -120,3 +123,47 @@ def test_the_command_prints_and_writes_every_table(
     assert set(written["verdict"]) <= {"better", "not worse", "worse", "undecided"}
     assert main(["compare", str(folder), "--to", "tulip"]) == 2
     assert "no such method" in capsys.readouterr().err
+
+
+def drawn_rows(figure: Figure, title: str) -> list[tuple[list[float], list[float]]]:
+    [ax] = [ax for ax in figure.axes if ax.get_title() == title]
+    return [(list(map(float, d.get_xdata())), list(map(float, d.get_ydata()))) for d in ax.lines]
+
+
+def test_figures_draw_the_intervals_of_the_tables(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run")
+    models = {(one.site, one.method): one for one in scored([run])}
+    area = models["birch", "fedavg"].mean_auc
+    assert ([area.low, area.high], [1.0, 1.0]) in drawn_rows(plots.comparison(run), "birch")
+    forest = drawn_rows(plots.forest(run), "fedavg")
+    assert ([area.low, area.high], [1.0, 1.0]) in forest
+    assert ([area.value], [1.0]) in forest
+    against = methods.against(list(models.values()), "local", Compare())
+    row = against.set_index("site").loc["birch"]
+    drawn = drawn_rows(plots.differences(run), "birch")
+    assert ([row["difference_low"], row["difference_high"]], [0.0, 0.0]) in drawn
+    assert ([-0.03, -0.03], [0.0, 1.0]) in drawn
+
+
+def test_reliability_and_decision_curves_hold_what_scikit_learn_finds(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run")
+    one = next(m for m in scored([run]) if (m.site, m.method) == ("birch", "fedavg"))
+    labels, scores = np.tile(one.labels, 2), one.scores.ravel()
+    found, told = calibration_curve(labels, scores, n_bins=10)
+    lines = drawn_rows(plots.reliability(run), "birch")
+    assert any(
+        len(x) == len(told) and np.allclose(x, told) and np.allclose(y, found) for x, y in lines
+    )
+    # At even odds: true less false positives, in share of all images.
+    acted = one.scores >= 0.5
+    signs = np.where(one.labels == 1, 1, -1)
+    expected = (acted * signs).mean()
+    heights = [y[9] for x, y in drawn_rows(plots.decision_curve(run), "birch") if len(x) == 19]
+    assert any(height == pytest.approx(expected) for height in heights)
+
+
+def test_figures_that_need_predictions_say_so_without(tmp_path: Path) -> None:
+    run = write_run(tmp_path, full_rows())
+    for draw in (plots.forest, plots.differences, plots.reliability, plots.decision_curve):
+        with pytest.raises(plots.NothingToDrawError, match="no predictions"):
+            draw(run)

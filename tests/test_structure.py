@@ -27,6 +27,7 @@ ROOMS = (
     "methods",
     "runs",
     "statistics",
+    "unseen",
     "plots",
     "answers",
     "engine",

@@ -17,6 +17,7 @@ from federated.commands import (
     folders,
     machine,
     questions,
+    unseen,
 )
 from federated.commands.ending import (
     BROKEN_PIPE,
@@ -111,6 +112,7 @@ def _parser() -> tuple[Parser, Any]:
     data.add(commands)
     answers.add(commands)
     comparing.add(commands)
+    unseen.add(commands)
     questions.add(commands)
     machine.add(commands)
     folders.add(commands)

@@ -58,6 +58,8 @@ def pooled(sites: Sequence[Scored]) -> Pooled:
     """
     effects, variances = [], []
     for one in sites:
+        if not np.isfinite(one.mean_auc.value):
+            continue
         draws = logit(one.over_seeds(one.auc_draws), one)
         variance = float(np.nanvar(draws, ddof=1))
         if variance > 0:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from federated.data.grouping import groups_by_site
 from federated.errors import UserError
 from federated.lazy import pd
 from federated.learning.metrics import auc
-from federated.runs.reading import Run
+from federated.runs.reading import Run, load
 from federated.statistics.bootstrap import (
     DRAWS,
     Groups,
@@ -122,6 +123,16 @@ def scored(runs: Sequence[Run], model: str = "kept") -> list[Scored]:
     for site, models in found.items():
         _refuse_other_images(site, models)
     return [one for site in sorted(found) for one in found[site]]
+
+
+def scored_once(run: Run, model: str = "kept") -> tuple[Scored, ...]:
+    """Return ``scored`` of one run, with the draws made of it, while the run stays as it is."""
+    return _remembered(run.folder, model, run.files.metrics.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _remembered(folder: Path, model: str, changed: int) -> tuple[Scored, ...]:
+    return tuple(scored([load(folder)], model))
 
 
 def _labels(runs: Sequence[Run]) -> Mapping[tuple[int, str], str]:
