@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,16 @@ from federated import engine
 from federated.commands.main import main
 from federated.commands.unseen import POLICIES
 from federated.data import load_site
+from federated.errors import UserError
+from federated.learning.metrics import auc
+from federated.questions import unseen
 from federated.runs.reading import Run, load
 from federated.storage import read_tensors
 from federated.unseen import norms
-from federated.unseen.evaluating import OWN, evaluated, matrix
+from federated.unseen.evaluating import OWN, evaluated, matrix, probabilities
 from federated.unseen.images import as_images, whole
 from federated.unseen.models import compute_of, last_states, network_with, site_state
+from federated.unseen.tuning import few_of, fine_tuned
 
 SITE = "phantom-2"
 DOCS = Path(__file__).parent.parent / "docs" / "STATISTICS.md"
@@ -127,3 +133,43 @@ def test_an_export_is_read_by_the_five_lines_of_the_docs(
     assert facts["network"]["image_size"] == 32
     final = run.files.vault(SITE, "fedbn", 1) / "final.safetensors"
     assert set(read_tensors(final)[0]) == set(kept)
+
+
+def test_few_labelled_images_are_of_both_classes_and_training_at_rate_0_moves_no_weight(
+    run: Run,
+) -> None:
+    base = run.study.by_method["fedbn"]
+    config = replace(base, personalise=replace(base.personalise, lr=0.0))
+    images = as_images(whole(run.study.common, SITE), config.data.image_size)
+    few = few_of(images, 6, SITE, seed=0)
+    assert sorted(few.labels.tolist()) == [0, 0, 0, 1, 1, 1]
+    state = site_state(run, SITE, "fedbn", 0)
+    compute = compute_of(config)
+    tuned = fine_tuned(state, few, config, SITE, 0, compute=compute)
+    weights = {name for name, _ in network_with(config, 0, state).named_parameters()}
+    moved = {name for name in state if not torch.equal(state[name], tuned[name])}
+    assert moved and not moved & weights
+    tuned = fine_tuned(state, few, base, SITE, 0, compute=compute)
+    assert any(not torch.equal(state[name], tuned[name]) for name in weights)
+
+
+def test_a_hospital_is_left_out_and_judged_by_models_that_never_saw_it(
+    tiny: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    given = tiny(methods="fedbn", rounds=1, model__width="0.1")
+    found = unseen.ask(given, tmp_path / "loo", left_out=SITE, labelled=4)
+    numbers = found.numbers.set_index("policy")["auc"]
+    assert list(numbers.index) == ["mean", "nearest", "re-estimated", "fine-tuned", "alone"]
+    without = load(tmp_path / "loo" / f"without-{SITE}")
+    assert set(last_states(without, "fedbn", 0)) == {"phantom-1", "phantom-3"}
+    alone = load(tmp_path / "loo" / f"alone-{SITE}").selected("test")
+    assert numbers["alone"] == pytest.approx(alone["auc"].item())
+    # Of two sites the nearest is one of them: its own model of the last round.
+    test = load_site(without.study.common, SITE).test
+    areas = [
+        auc(probabilities(without, "fedbn", 0, state, test), test.labels)
+        for state in last_states(without, "fedbn", 0).values()
+    ]
+    assert numbers["nearest"] in areas
+    with pytest.raises(UserError, match="takes 3 hospitals"):
+        unseen.ask({**given, "phantom.sites": "2"}, tmp_path / "two")

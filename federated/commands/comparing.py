@@ -1,4 +1,4 @@
-"""``consilium compare``: how sure the differences between methods are, of one or several runs."""
+"""``consilium compare`` and ``checklist``: what a reviewer asks of one or several runs."""
 
 import argparse
 from pathlib import Path
@@ -28,6 +28,11 @@ def add(commands: Any) -> None:
         "--model", choices=("kept", "final"), default="kept", help="which model of a site (kept)"
     )
     parser.set_defaults(call=_compare)
+    checklist = commands.add_parser(
+        "checklist", help="CLAIM, TRIPOD+AI and TRIPOD-Cluster, filled in with what a run knows"
+    )
+    checklist.add_argument("folder", type=Path, metavar="RUN", help="the run's folder")
+    checklist.set_defaults(call=_checklist)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -67,6 +72,16 @@ def _compare(arguments: argparse.Namespace) -> None:
         "across-hospitals": across,
     }
     _write(runs[0], tables)
+
+
+def _checklist(arguments: argparse.Namespace) -> None:
+    from federated.lazy import without_collector
+
+    with without_collector():
+        from federated.report.checklist import write_checklist
+        from federated.runs.reading import load
+    path, filled, total = write_checklist(load(arguments.folder))
+    print(f"{path}: {filled} of {total} items filled in; the others are marked as the author's")
 
 
 def _show(title: str, text: str, note: str) -> None:

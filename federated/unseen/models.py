@@ -85,9 +85,11 @@ def last_states(run: Run, method: str, seed: int) -> Mapping[str, State]:
     states = {}
     for site, vault in vaults.items():
         versions = sorted(vault.glob("round-*.safetensors"))
-        private = group(_read(versions[-1]), "private") if versions else {}
+        if not versions:
+            continue  # a hospital that was never there
+        private = group(_read(versions[-1]), "private")
         own = {**constant_part(network.state_dict(), boundary), **private}
-        states[site] = join({name: weights[name] for name in weights}, own)
+        states[site] = join(weights, own)
     return states
 
 
