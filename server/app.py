@@ -1,7 +1,10 @@
 """The Flower ServerApp: register the hospitals, then run every method with every seed."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -21,7 +24,10 @@ from server.grids import SummingGrid, summing
 from server.opening import opened
 from server.record import Record
 from server.registration import Host, register
-from server.rounds import run_cell
+from server.relay import Relay
+from server.rounds import taken_back
+from server.rows import Key
+from server.side_by_side import Lanes, SideBySide
 
 app = ServerApp()
 
@@ -39,27 +45,46 @@ def main(grid: Grid, context: Context) -> None:
     if not hasattr(grid, "listener"):
         # `flwr run` streams this line; results do not travel back by themselves.
         logging.getLogger("flwr").info("Results go to %s", folder.absolute())
-    with opened(folder, study, getattr(grid, "listener", None)) as record:
+    relay = Relay()
+    with (
+        opened(folder, study, getattr(grid, "listener", None), relay=relay) as record,
+        relayed(grid, relay) as lanes,
+    ):
+        for key in cells:
+            taken_back(record, key)
+        record.mend()
         order = Order(*cells[0], 0, "", str(folder.absolute()), code_digest(), run=record.run)
         timeout = study.common.engine.timeout
         hosts = register(grid, record, site_names(study.common), order=order, timeout=timeout)
-        for method, seed in cells:
-            config = study.by_method[method]
-            cell = open_cell(summing(grid), record, hosts, config=config, method=method, seed=seed)
-            run_cell(cell)
+        start = partial(open_cell, summing(grid), record, hosts, study.by_method)
+        SideBySide(cells, start, lanes, relay, bool(study.common.calendars)).run()
         record.emit("run-ended")
+
+
+@contextmanager
+def relayed(grid: Grid, relay: Relay) -> Iterator[Lanes | None]:
+    """Yield a grid that serves several cells at a time, its events relayed; None if it does not."""
+    if getattr(grid, "lanes", 1) == 1:
+        yield None
+        return
+    lanes: Any = grid
+    direct = lanes.listener
+    lanes.listener = relay.to(direct)
+    try:
+        yield lanes
+    finally:
+        lanes.listener = direct
 
 
 def open_cell(
     grid: SummingGrid,
     record: Record,
     hosts: Mapping[str, Host],
-    *,
-    config: Config,
-    method: str,
-    seed: int,
+    by_method: Mapping[str, Config],
+    key: Key,
 ) -> Cell:
     """Return a cell with what its sites are sent in round 1."""
+    (method, seed), config = key, by_method[key[0]]
     model = network_of(config, seed)
     boundary, rules = configured_boundary(config, model), rules_of(config)
     state = as_group(model.state_dict(), WEIGHTS)

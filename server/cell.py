@@ -16,6 +16,7 @@ from federated.rollout.scenario import Scenario
 from federated.runs.folder import RunFolder
 from server.grids import SummingGrid
 from server.record import Record
+from server.rows import Key
 from server.rules import Arrays, ServerRule
 
 
@@ -44,8 +45,7 @@ class Cell:
         scenario: Each hospital's part in the rollout.
         train_images: Training images of every site.
         everyone: Whom ``ALL_SITES`` stands for; empty where each site answers for itself.
-        everyone: tuple[str, ...] = ()
-    server_rule: What renews the method's own groups; None if it has none.
+        server_rule: What renews the method's own groups; None if it has none.
     """
 
     grid: SummingGrid
@@ -60,6 +60,11 @@ class Cell:
     train_images: Mapping[str, int]
     everyone: tuple[str, ...] = ()
     server_rule: ServerRule | None = None
+
+    @property
+    def key(self) -> Key:
+        """Method and seed."""
+        return self.method, self.seed
 
     @property
     def folder(self) -> Path:
@@ -107,7 +112,7 @@ class Cell:
 
     def emit(self, kind: str, **facts: Any) -> None:
         """Record an event of this cell."""
-        self.record.emit(kind, method=self.method, seed=self.seed, **facts)
+        self.record.emit(kind, self.key, **facts)
 
     def stopped(
         self, round: int, reason: str, remedy: str, *, kind: type[RunStoppedError] = RunStoppedError

@@ -24,7 +24,7 @@ from federated.storage import (
     sync_disk,
     write_tensors,
 )
-from server.record import Extent
+from server.rows import Extent
 from server.rules import Arrays, ServerState
 from server.standing import Standing
 
@@ -38,7 +38,7 @@ class Checkpoint:
 
     Attributes:
         server: What the server has.
-        sizes: Lengths and SHA-256 of metrics.csv, events.jsonl and timeline.csv at that moment.
+        sizes: Lengths and SHA-256 of the cell's own rows in each file of the run at that moment.
         standing: Where the cell stands in its rollout.
         round: Last finished round, 0 before the first.
         best_round: Round whose mean validation score over the sites is the best so far.

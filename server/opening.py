@@ -21,19 +21,23 @@ from federated.runs.lock import locked
 from federated.runs.tracking import tracked
 from federated.storage import sweep, sync_folder, write_bytes
 from server.record import Listener, Record
+from server.relay import Relay
 
 BIRTH = ".birth"
 """Ends the name of a folder in which a run is made; it lies beside the run's."""
 
 
 @contextmanager
-def opened(folder: Path, study: Study, listener: Listener | None) -> Iterator[Record]:
+def opened(
+    folder: Path, study: Study, listener: Listener | None, *, relay: Relay
+) -> Iterator[Record]:
     """Yield the record of a new run, or of the run that is already there if it is the same.
 
     Args:
         folder: The run's.
         study: Its settings.
         listener: Told of every event.
+        relay: By which it is told.
 
     Raises:
         UserError: the folder holds another run, or something else, or another process works in it.
@@ -49,7 +53,7 @@ def opened(folder: Path, study: Study, listener: Listener | None) -> Iterator[Re
         lineage.check(read_toml(files.config), is_free, folder=folder)
         sweep(folder)
         with tracked(folder, study, listener) as listening:
-            yield Record(folder, lineage.run, listening)
+            yield Record(folder, lineage.run, relay.to(listening))
 
 
 def is_free(name: str) -> bool:

@@ -5,11 +5,13 @@ the first does nothing, and all hospitals are there in every round.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from math import isfinite
 
 from federated.exchange.actions import Action
 from federated.exchange.wire import pack_groups
+from federated.runs.folder import RunFolder
 from server import checkpoint
 from server.aggregation import stepped
 from server.asking import ask
@@ -17,15 +19,24 @@ from server.cell import Cell, VaultLostError
 from server.checkpoint import Checkpoint
 from server.leaving import last_steps, without_leavers
 from server.participation import evaluators, orders, roster_of, round_start, unlearns
+from server.record import Record
 from server.round_state import Round
+from server.rows import Key
 from server.rules import ServerState
 from server.tallies import traffic, validation_score
 from server.timeline import Timeline, timeline_of
 from server.updates import with_updates
 
 
-def run_cell(cell: Cell) -> None:
+def run_cell(cell: Cell, may_end: Callable[[], bool] = lambda: True) -> bool:
     """Run or resume all rounds of a cell, and the sites' last steps.
+
+    Args:
+        cell: Whose rows have been taken back to its newest checkpoint.
+        may_end: Asked once the rounds are done whether the last steps may follow.
+
+    Returns:
+        Whether the cell has ended; else it is to be run again, for its last steps.
 
     Raises:
         RunStoppedError: a round had fewer good replies than ``server.min-sites``, or its step led
@@ -34,11 +45,10 @@ def run_cell(cell: Cell) -> None:
     reached = checkpoint.load(cell.folder, cell.whose)
     if reached is None:
         # Saved before round 1 too, so that a crash in it leaves no rows that no one takes back.
-        reached = Checkpoint(ServerState(cell.initial), cell.record.sizes())
+        reached = Checkpoint(ServerState(cell.initial), cell.record.sizes(cell.key))
         checkpoint.save(cell.folder, reached, cell.whose)
     if reached.finished:
-        return
-    cell.record.take_back(reached.sizes)
+        return True
     cell.emit("cell-started", rounds=cell.config.rounds, after=reached.round)
     timeline, repeated = timeline_of(cell), 0
     while reached.round < cell.config.rounds:
@@ -52,13 +62,28 @@ def run_cell(cell: Cell) -> None:
             reached, repeated = earlier, number
             continue
         if number == repeated:
-            cell.record.forget_copies()
+            cell.record.forget_copies(cell.key)
+    if not may_end():
+        return False
     standing = reached.standing
     stayed = [site for site in standing.joined if site not in standing.left]
     last_steps(cell, standing, sorted(stayed), cell.config.rounds)
     cell.emit("cell-ended")
-    done = replace(reached, finished=True, sizes=cell.record.sizes())
+    done = replace(reached, finished=True, sizes=cell.record.sizes(cell.key))
     checkpoint.save(cell.folder, done, cell.whose)
+    return True
+
+
+def taken_back(record: Record, key: Key) -> None:
+    """Cut a cell's rows back to where it goes on; those of a cell that has ended are compared.
+
+    Raises:
+        UserError: something of them is lost.
+    """
+    method, seed = key
+    whose = {"run": record.run, "method": method, "seed": seed}
+    reached = checkpoint.load(RunFolder(record.folder).cell(method, seed), whose)
+    record.take_back(key, reached.sizes if reached else {})
 
 
 def one_round_back(cell: Cell, reached: Checkpoint) -> Checkpoint | None:
@@ -69,8 +94,8 @@ def one_round_back(cell: Cell, reached: Checkpoint) -> Checkpoint | None:
     """
     earlier = checkpoint.load(cell.folder, cell.whose, before=reached.round)
     if earlier is not None:
-        cell.record.set_aside(reached.sizes)
-        cell.record.take_back(earlier.sizes)
+        cell.record.set_aside(cell.key, reached.sizes)
+        cell.record.take_back(cell.key, earlier.sizes)
         cell.emit("round-repeated", round=earlier.round + 1)
     return earlier
 
@@ -89,7 +114,7 @@ def run_round(cell: Cell, timeline: Timeline, before: Checkpoint, number: int) -
     after = choose(cell, before, round)
 
     record(cell, round, seconds=time.perf_counter() - began, **timeline.facts(round))
-    after = replace(after, sizes=cell.record.sizes())
+    after = replace(after, sizes=cell.record.sizes(cell.key))
     checkpoint.save(cell.folder, after, cell.whose)
     return after
 

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from clients.app import app
+from federated.commands.display import Display
 from federated.commands.ending import Unheard
-from federated.commands.progress import Display
 from federated.config import parse
 from federated.engine.grid import FIRST_SITE_NODE
 from federated.exchange.actions import DOING, Action
@@ -45,7 +45,7 @@ def test_the_live_table_shows_each_action(action: Action) -> None:
         console.print(display)
     assert DOING[action] in shown.get()
     display.take({"kind": "site-ended", **event})
-    assert display.doing["B"] == ""
+    assert display.now("B") == ""
 
 
 def test_a_stream_that_nobody_reads_is_silent_from_then_on(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ ROOMS = (
     "data",
     "methods",
     "runs",
+    "statistics",
+    "unseen",
     "plots",
     "answers",
     "engine",

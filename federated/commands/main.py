@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from federated import __version__
-from federated.commands import answers, beginning, catalogue, data, folders, machine, questions
+from federated.commands import (
+    answers,
+    beginning,
+    catalogue,
+    comparing,
+    data,
+    folders,
+    machine,
+    questions,
+    unseen,
+)
 from federated.commands.ending import (
     BROKEN_PIPE,
     Output,
@@ -101,6 +111,8 @@ def _parser() -> tuple[Parser, Any]:
 
     data.add(commands)
     answers.add(commands)
+    comparing.add(commands)
+    unseen.add(commands)
     questions.add(commands)
     machine.add(commands)
     folders.add(commands)

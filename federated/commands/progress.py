@@ -8,26 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from federated.commands.display import SHOWN_SITES, Display, title_of
 from federated.commands.ending import SIGNALS, Stopped, Unheard
 from federated.config.study import Study
 from federated.data import SiteSummary
-from federated.engine.grid import FIRST_SITE_NODE, Listener
-from federated.exchange.actions import DOING
-
-SHOWN_SITES = 16
-"""Rows of the live table; with more sites, those with the lowest AUC are shown."""
+from federated.engine.grid import Listener
 
 STOPPING = (signal.SIGINT, *SIGNALS)
 
@@ -38,83 +27,29 @@ DEEDS = {
 }
 
 
-class Display:
-    """Turns events into what a user sees."""
-
-    def __init__(self, study: Study, sites: tuple[str, ...]) -> None:
-        self.sites = sites
-        self.doing: dict[str, str] = {}
-        self.auc: dict[str, float | None] = {}
-        self.best: dict[str, float] = {}
-        self.speed = 0.0
-        self.title = ""
-        self.cells = len(study.cells())
-        self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("rounds"),
-            TimeRemainingColumn(),
-        )
-        rounds = [study.by_method[method].rounds for method, _ in study.cells()]
-        self.whole = self.bars.add_task("whole run", total=sum(rounds))
-        self.cell = self.bars.add_task("starting", total=rounds[0])
-
-    def take(self, event: Mapping[str, Any]) -> None:
-        """Update what is shown."""
-        kind = event["kind"]
-        if kind in ("site-started", "site-ended"):
-            site = self.sites[event["node"] - FIRST_SITE_NODE]
-            self.doing[site] = DOING[event["action"]] if kind == "site-started" else ""
-        elif kind == "cell-started":
-            self.title = f"{event['method']}, seed {event['seed']}"
-            self.bars.reset(self.cell, description=self.title, total=event["rounds"])
-            self.bars.advance(self.cell, event["after"])
-            self.bars.advance(self.whole, event["after"])
-            self.auc, self.best = {}, {}
-        elif kind == "round-ended":
-            self.speed = event["images"] / event["seconds"]
-            self.auc = event["val_auc"]
-            known = {site: auc for site, auc in self.auc.items() if auc is not None}
-            self.best = {**known, **{s: max(b, known.get(s, b)) for s, b in self.best.items()}}
-            if "week" in event:
-                week = f"{self.title}, week {event['week']:.4g}"
-                self.bars.update(self.cell, description=week)
-            self.bars.advance(self.cell)
-            self.bars.advance(self.whole)
-
-    def __rich__(self) -> Group:
-        table = Table(box=None, pad_edge=False)
-        for title in ("site", "now", "val AUC", "best"):
-            table.add_column(title, min_width=10)
-        worst = sorted(self.sites, key=lambda s: self.auc.get(s) or 2.0)
-        shown = sorted(worst[:SHOWN_SITES], key=self.sites.index)
-        for site in shown:
-            numbers = [self.auc.get(site), self.best.get(site)]
-            text = ["-" if n is None else f"{n:.3f}" for n in numbers]
-            table.add_row(site, self.doing.get(site, ""), *text)
-        hidden = len(self.sites) - len(shown)
-        more = f", {hidden} more sites with higher AUC not shown" if hidden else ""
-        return Group(self.bars, table, f"{self.speed:.0f} images/s{more}")
-
-
 def plain_line(event: Mapping[str, Any]) -> str | None:
     """Return an event as a line for a log, or None if it is not worth one."""
-    if event["kind"] == "cell-started":
+    kind = event["kind"]
+    if kind == "cell-started":
         after = f" after round {event['after']}" if event["after"] else ""
-        return f"{event['method']}, seed {event['seed']}: {event['rounds']} rounds{after}"
-    if event["kind"] == "round-ended":
+        return f"{title_of(event)}: {event['rounds']} rounds{after}"
+    if kind == "cell-stopped":
+        return f"{title_of(event)} stopped: {event['reason']}"
+    if kind == "worker-lost":
+        return f"  a worker was lost (try {event['tries']}); its site goes to a fresh one"
+    if "round" not in event:
+        return None
+    where = f"  {title_of(event)}, round {event['round']}"
+    if kind == "round-ended":
         week = f", week {event['week']:.4g}" if "week" in event else ""
         speed = event["images"] / event["seconds"]
         cost = f"{event['seconds']:.1f} s, {speed:.0f} images/s"
-        return f"  round {event['round']}{week}: val AUC {auc_text(event['val_auc'])} | {cost}"
-    if event["kind"] in DEEDS:
-        return f"  round {event['round']}: {event['site']} {DEEDS[event['kind']]}"
-    if event["kind"] == "site-failed":
+        return f"{where}{week}: val AUC {auc_text(event['val_auc'])} | {cost}"
+    if kind in DEEDS:
+        return f"{where}: {event['site']} {DEEDS[kind]}"
+    if kind == "site-failed":
         what = f"{event['site']} left out ({event['action']}): {event['reason']}"
-        return f"  round {event['round']}: {what}"
-    if event["kind"] == "worker-lost":
-        return f"  a worker was lost (try {event['tries']}); its site goes to a fresh one"
+        return f"{where}: {what}"
     return None
 
 
@@ -193,7 +128,7 @@ def progress(study: Study, sites: tuple[str, ...], *, style: str) -> Iterator[Li
 
             def listen(event: Mapping[str, Any]) -> None:
                 display.take(event)
-                if event["kind"] in ("site-failed", "worker-lost"):
+                if event["kind"] in ("site-failed", "worker-lost", "cell-stopped"):
                     live.console.print(plain_line(event))
 
             yield listen

@@ -1,4 +1,4 @@
-"""``consilium contribution``, ``order`` and ``what-if``, which take several runs."""
+"""``consilium contribution``, ``order``, ``unseen`` and ``what-if``, which take several runs."""
 
 import argparse
 from collections.abc import Callable, Mapping
@@ -42,6 +42,20 @@ def _order(parser: argparse.ArgumentParser) -> Options:
     return lambda arguments: {"tries": arguments.tries}
 
 
+def _unseen(parser: argparse.ArgumentParser) -> Options:
+    parser.add_argument(
+        "--of", dest="left_out", default="", help="hospitals to leave out in turn (all)"
+    )
+    parser.add_argument(
+        "--labelled",
+        type=int,
+        default=20,
+        metavar="K",
+        help="labelled images of its own to fine-tune on (20); 0: none",
+    )
+    return lambda arguments: {"left_out": arguments.left_out, "labelled": arguments.labelled}
+
+
 def _what_if(parser: argparse.ArgumentParser) -> Options:
     parser.add_argument(
         "--if",
@@ -56,7 +70,7 @@ def _what_if(parser: argparse.ArgumentParser) -> Options:
     return lambda arguments: {"texts": [" ".join(words) for words in arguments.alternatives]}
 
 
-_OPTIONS = {"contribution": _contribution, "order": _order, "what-if": _what_if}
+_OPTIONS = {"contribution": _contribution, "order": _order, "unseen": _unseen, "what-if": _what_if}
 
 
 def _ask(arguments: argparse.Namespace) -> None:

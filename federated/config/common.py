@@ -114,6 +114,26 @@ class Engine:
 
 
 @dataclass(frozen=True)
+class Compare:
+    """How methods will be compared, fixed before the run so that no result can choose it."""
+
+    reference: str = setting(
+        "local", "method that the others are compared with; if it is not run, the first of methods"
+    )
+    margin: float = setting(
+        0.01, "how much lower an AUC may be and still count as not worse", low=0, high=0.5
+    )
+    small_margin: float = setting(0.03, "the same at a small hospital", low=0, high=0.5)
+    small_images: int = setting(
+        300, "a hospital with fewer test images than this is a small one", low=0
+    )
+
+    def margin_of(self, test_images: int) -> float:
+        """Return the margin at a hospital with so many test images."""
+        return self.small_margin if test_images < self.small_images else self.margin
+
+
+@dataclass(frozen=True)
 class Common:
     """What all methods of a run share. What differs by method cannot be asked for here."""
 
@@ -139,5 +159,6 @@ class Common:
     phantom: Phantom = field(default_factory=Phantom)
     engine: Engine = field(default_factory=Engine)
     rollout: Rollout = field(default_factory=Rollout)
+    compare: Compare = field(default_factory=Compare)
     calendars: tuple[tuple[str, Calendar], ...] = ()
     """Tables of the scenario: ``hospital.NAME`` or ``group.NAME``, in the order written."""

@@ -63,7 +63,10 @@ class LocalGrid(Grid):
         run_config: Flat settings that every client reads.
         count: Number of sites.
         listener: Called with every event of the run and of the grid.
+        lanes: How many cells it can serve at a time.
     """
+
+    lanes = 1
 
     def __init__(self, run_config: RunConfig, count: int, listener: Listener | None) -> None:
         enter_task()
@@ -92,6 +95,12 @@ class LocalGrid(Grid):
             orders: Node and order of each site.
             timeout: Seconds to wait for a site.
         """
+
+    def beside(self, cells: int) -> None:
+        """Take note of how many cells are at work, for them to share what there is."""
+
+    def halt(self) -> None:
+        """Have whoever waits for a site give up: the run ends."""
 
     def announce(self, kind: str, **facts: Any) -> None:
         """Tell the listener what the grid does; such events are not recorded."""

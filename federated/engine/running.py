@@ -51,6 +51,7 @@ def open_grid(
         address=engine.address,
         retries=engine.retries,
         patience=engine.timeout,
+        cells=len(study.cells()),
         listener=listener,
     )
     try:

@@ -10,10 +10,13 @@ Nothing here touches pyplot or needs a display. Figures of a rollout's answers a
 from federated.plots.by_method import methods_side_by_side
 from federated.plots.comparison import comparison
 from federated.plots.convergence import convergence, training_loss
+from federated.plots.differences import differences
 from federated.plots.drift import bn_distances, bn_drift
+from federated.plots.forest import forest
 from federated.plots.memory import memory_occupancy
 from federated.plots.numbers import NothingToDrawError
 from federated.plots.plot import Plot
+from federated.plots.probabilities import decision_curve, reliability
 from federated.plots.roc import roc
 from federated.plots.rollout import rollout
 from federated.plots.rollout_convergence import rollout_convergence
@@ -30,8 +33,12 @@ __all__ = [
     "bn_drift",
     "comparison",
     "convergence",
+    "decision_curve",
+    "differences",
+    "forest",
     "memory_occupancy",
     "methods_side_by_side",
+    "reliability",
     "roc",
     "rollout",
     "rollout_convergence",
@@ -60,13 +67,38 @@ PLOTS = (
     ),
     Plot(
         "comparison",
-        "Test AUC of the kept models. Dots: seeds; bars: their mean; dashed: the hospital alone.",
+        "Test AUC of the kept models. Dots: seeds; bars: their mean; lines: its 95 % interval over "
+        "images and seeds; dashed: the hospital alone.",
         comparison,
+    ),
+    Plot(
+        "differences",
+        "Test AUC less that of the reference on the same images and seeds, with 95 % intervals. "
+        "Dotted: the margin that was fixed before the run; a line right of it is not worse.",
+        differences,
+    ),
+    Plot(
+        "forest",
+        "Test AUC of each hospital, mean over seeds with its 95 % interval, and their "
+        "random-effects mean as a diamond. Bar below it: where a further hospital would lie.",
+        forest,
     ),
     Plot(
         "roc",
         "ROC on test images of the kept models, site by site; every seed a curve.",
         roc,
+    ),
+    Plot(
+        "reliability",
+        "Share of COVID-19 among test images by the probability that the kept models gave, all "
+        "seeds together. Bands, of up to 3 methods: 95 % over patients. Diagonal: as promised.",
+        reliability,
+    ),
+    Plot(
+        "decision-curve",
+        "Net benefit of acting on the kept models' probabilities from a threshold on, mean over "
+        "seeds; of up to 3 methods with 95 % bands. Grey: to act on everybody, and on nobody.",
+        decision_curve,
     ),
     Plot(
         "training-loss",

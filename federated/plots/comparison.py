@@ -1,4 +1,4 @@
-"""The chosen models side by side, every seed a dot."""
+"""The chosen models side by side, every seed a dot, with what is sure of their mean."""
 
 from typing import Any
 
@@ -11,6 +11,8 @@ from federated.config.presets import ALONE
 from federated.plots.numbers import defined, label, names, shown_sites
 from federated.plots.style import DOUBLE, Look, label_lowest, method_looks, panels, short, styled
 from federated.runs.reading import Run
+from federated.statistics.images import scored_once
+from federated.statistics.interval import Interval
 
 
 @styled
@@ -24,8 +26,9 @@ def comparison(
 ) -> Figure:
     """Draw a metric of the chosen models: a panel per site, a row per method, a dot per seed.
 
-    A bar marks the mean over seeds. The dashed line is the mean of ``local`` at that site: a
-    method on its wrong side is of no use to that hospital.
+    A bar marks the mean over seeds, and of test AUCs a line its 95 % interval over images and
+    seeds, where the sites' predictions can be read. The dashed line is the mean of ``local`` at
+    that site: a method on its wrong side is of no use to that hospital.
 
     Raises:
         NothingToDrawError: the run has no such numbers.
@@ -36,13 +39,24 @@ def comparison(
     figure, axes = panels(
         len(sites), width=width, height=0.5 + 0.15 * len(looks), least=min(2.2, width / 2)
     )
+    is_tested = metric == "auc" and split == "test" and model in ("kept", "final")
+    sure = {(m.site, m.method): m.mean_auc for m in scored_once(run, model)} if is_tested else {}
     for ax, site in zip(axes, sites, strict=True):
         _draw(ax, frame[frame["site"] == site], looks)
+        for row, (method, look) in enumerate(looks.items()):
+            if (site, method) in sure:
+                draw_interval(ax, row, sure[site, method], look)
         ax.set_title(short(site))
         label_lowest(ax, f"{label(metric, split)}, {model} model")
     if note:
         figure.suptitle(note)
     return figure
+
+
+def draw_interval(ax: Axes, row: float, interval: Interval, look: Look) -> None:
+    """Draw from where to where a number may be, as a line with ends in a row of its own."""
+    whiskers: dict[str, Any] = {"marker": "|", "ms": 4, "mew": 0.8, "lw": 0.9, "zorder": 1.8}
+    ax.plot([interval.low, interval.high], [row] * 2, color=look.colour, **whiskers)
 
 
 def _draw(ax: Axes, frame: pd.DataFrame, looks: dict[str, Look]) -> None:

@@ -30,6 +30,10 @@ _YELLOW = "#B5A300"
 METHOD_COLOURS = (
     _GREY, _BLUE, _SKY, _GREEN, _ORANGE, _YELLOW, _PURPLE, _VERMILLION, _BLACK,
 )  # fmt: skip
+MAIN = (
+    "local", "fedavg", "fedprox", "fedbn", "silobn", "moon", "contrastive", "consilium", "pooled",
+)  # fmt: skip
+"""Methods that stand side by side most often: each has a colour of its own."""
 SITE_COLOURS = (_BLUE, _VERMILLION, _GREEN, _PURPLE, _ORANGE, _SKY, _BLACK, _GREY)
 LINES: tuple[Any, ...] = (
     "-",
@@ -86,7 +90,8 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 def method_looks(names: Iterable[str]) -> dict[str, Look]:
     """Return the look of each method; a preset's is the same in all runs."""
     names = list(names)
-    taken = {name: place for place, name in enumerate(METHODS) if name in names}
+    presets = [*(name for name in MAIN if name in METHODS), *(n for n in METHODS if n not in MAIN)]
+    taken = {name: place for place, name in enumerate(presets) if name in names}
     free = (place for place in itertools.count() if place not in taken.values())
     places = {name: taken[name] if name in taken else next(free) for name in names}
     return {name: _look(METHOD_COLOURS, place) for name, place in places.items()}

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MEANINGS = {
     "contribution": "what each hospital gains and what the others gain from it, by runs without it",
     "order": "which order of going live is best: the same weeks, dealt anew",
+    "unseen": "what each hospital gets of a federation made without it, by the batch norm it is "
+    "given",
     "what-if": "what changes for each hospital if some settings were others, by runs with and "
     "without",
 }

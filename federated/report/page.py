@@ -14,6 +14,7 @@ from PIL import Image
 
 from federated.answers import answers
 from federated.plots.numbers import shown_sites, values
+from federated.report import evidence
 from federated.report.effort import effort_sentence, effort_table
 from federated.report.gallery import plot_in, save_all
 from federated.report.precision import precision_text
@@ -28,6 +29,8 @@ from federated.report.tables import (
     site_table,
 )
 from federated.runs.reading import Run
+from federated.statistics import hospitals, methods, sites
+from federated.statistics.images import grouping_note, scored_once
 from federated.storage import write_bytes
 
 NARROW = 1500
@@ -126,6 +129,7 @@ def _tables(run: Run) -> Iterable[str]:
         "test AUC of the kept models; a mean over sites counts every hospital once, and no AUC is "
         "computed over pooled images",
     )
+    yield from _evidence(run)
     yield _section(
         "What each hospital uses in the end",
         choice_table(run),
@@ -135,6 +139,25 @@ def _tables(run: Run) -> Iterable[str]:
     yield _section("Training", effort_table(run), effort_sentence(run), most=MOST_ROWS)
     yield _section("Failures", failure_table(run), "left out of that round", most=MOST_ROWS)
     yield _section("Cost", cost_table(run), "MB: 10⁶ bytes of tensors, all rounds of one seed")
+
+
+def _evidence(run: Run) -> Iterable[str]:
+    """Yield how sure the test metrics are, where the hospitals' predictions can be read."""
+    models = scored_once(run)
+    if not models:
+        return
+    table = evidence.per_site_table(sites.over_seeds(models))
+    note = f"{evidence.TESTED}; {grouping_note(models)}"
+    yield _section("Each hospital, with intervals", table, note, most=MOST_ROWS)
+    if len({one.method for one in models}) > 1:
+        compare = run.study.common.compare
+        reference = methods.reference_of(models, compare.reference)
+        against = methods.against(models, reference, compare)
+        table = evidence.against_table(against, methods.by_seed(models, reference), reference)
+        note = evidence.verdict_note(reference)
+        yield _section(f"Each method against {reference}", table, note, most=MOST_ROWS)
+    table = evidence.over_hospitals_table(hospitals.over_hospitals(models))
+    yield _section("Across hospitals", table, evidence.POOLED)
 
 
 def _parted(figures: Iterable[Path]) -> tuple[list[Path], list[Path]]:

@@ -39,7 +39,7 @@ def number_of_workers(wanted: int, sites: int, *, threads: int, gpus: float) -> 
 
     Args:
         wanted: ``engine.workers``; 0: as many as the cluster has room for.
-        sites: Number of sites; more workers than sites would stand idle.
+        sites: Number of sites of all cells; more workers than that would stand idle.
         threads: CPUs of each worker.
         gpus: GPU share of each.
 

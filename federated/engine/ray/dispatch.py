@@ -16,7 +16,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from federated.engine.ray.pool import Batch, Hired, Pool
+from federated.engine.ray.crews import Crew
+from federated.engine.ray.pool import Batch, Hired
 from federated.engine.ray.worker import CRASH, Done
 from federated.exchange.exact import ExactSum
 from federated.exchange.replies import Refusal, silence
@@ -47,7 +48,7 @@ class Dispatch:
     """One request on its way: which sites wait, which are out, and what came back.
 
     Args:
-        pool: The workers.
+        pool: The workers that serve it.
         count: Number of sites; they are known by their places in the order.
         send: Sends a batch to a worker.
         largest: Most sites of a batch.
@@ -59,7 +60,7 @@ class Dispatch:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: Crew,
         count: int,
         send: SendBatch,
         *,
@@ -104,7 +105,7 @@ class Dispatch:
         """Notice when a new worker has started; until then no site waits for it."""
         now = time.monotonic()
         errand = Errand(worker, Batch(), now, now + self._pool.patience)
-        self._errands[worker.actor.ready.remote()] = errand
+        self._errands[worker.starting] = errand
 
     def _send_out(self) -> None:
         """Give every idle worker a batch, or have it hand over its sum when there is none left."""

@@ -19,6 +19,7 @@ from flwr.app import Error, Message, RecordDict
 from federated.config.writing import study_from
 from federated.engine.grid import Listener, LocalGrid, RunConfig
 from federated.engine.ray.cluster import number_of_workers
+from federated.engine.ray.crews import Crews
 from federated.engine.ray.dispatch import Dispatch, SendBatch
 from federated.engine.ray.pool import Pool
 from federated.engine.ray.start import open_cluster
@@ -64,6 +65,7 @@ class RayGrid(LocalGrid):
         address: A running cluster, or empty for this process's or one of our own.
         retries: Fresh workers that a site gets when its worker dies or hangs.
         patience: Seconds until the first worker must have started.
+        cells: How many cells may be served at the same time.
         listener: Called with events.
 
     Raises:
@@ -82,15 +84,17 @@ class RayGrid(LocalGrid):
         address: str,
         retries: int,
         patience: float,
+        cells: int = 1,
         listener: Listener | None = None,
     ) -> None:
         super().__init__(run_config, count, listener)
         self._retries = retries
         self._requests = itertools.count()
+        self._halted = False
         self._cluster = open_cluster(address)
         try:
             self._pool = Pool(
-                number_of_workers(workers, count, threads=threads, gpus=gpus),
+                number_of_workers(workers, cells * count, threads=threads, gpus=gpus),
                 {"num_cpus": threads, "num_gpus": gpus, **self._cluster.options},
                 (client, threads, run_config, count),
                 patience=patience,
@@ -99,6 +103,7 @@ class RayGrid(LocalGrid):
         except BaseException:
             self._cluster.close()
             raise
+        self._crews = Crews(self._pool, self._check)
 
     @_explained
     def deliver(self, messages: list[Message], timeout: float | None) -> list[Message]:
@@ -112,7 +117,7 @@ class RayGrid(LocalGrid):
         targets = [(m.metadata.dst_node_id, m.metadata.message_type) for m in messages]
         largest = max((payload_bytes(m.content) for m in messages), default=0)
         seconds = inf if timeout is None else timeout
-        found = self._dispatch(targets, send, largest, seconds, Accumulator())
+        found = self._dispatch(None, targets, send, largest, timeout=seconds, total=Accumulator())
         replies = []
         for message, result in zip(messages, found, strict=True):
             if isinstance(result, Refusal):
@@ -135,14 +140,17 @@ class RayGrid(LocalGrid):
         targets = [(node, request.action) for node, _ in orders]
         largest = 0 if request.summed else sum(map(record_bytes, request.sent.values()))
         total = Accumulator()
-        results = self._dispatch(targets, send, largest, timeout, total)
+        cell = next(((order.method, order.seed) for _, order in orders), None)
+        results = self._dispatch(cell, targets, send, largest, timeout=timeout, total=total)
         return Results(results, total.total() if total.weight else None)
 
     def _dispatch(
         self,
+        cell: object,
         targets: Sequence[tuple[int, str]],
         send: SendBatch,
         largest: int,
+        *,
         timeout: float,
         total: Accumulator,
     ) -> list[Any]:
@@ -152,17 +160,31 @@ class RayGrid(LocalGrid):
             node, action = targets[place]
             self.announce(kind, node=node, action=action, **facts)
 
-        dispatch = Dispatch(
-            self._pool,
-            len(targets),
-            send,
-            largest=BATCH_SITES if not largest else max(1, BATCH_BYTES // largest),
-            retries=self._retries,
-            timeout=timeout,
-            announce=announce,
-            absorb=total.absorb,
-        )
-        return dispatch.run()
+        with self._crews.crew(len(targets), cell) as crew:
+            dispatch = Dispatch(
+                crew,
+                len(targets),
+                send,
+                largest=BATCH_SITES if not largest else max(1, BATCH_BYTES // largest),
+                retries=self._retries,
+                timeout=timeout,
+                announce=announce,
+                absorb=total.absorb,
+            )
+            return dispatch.run()
+
+    @property
+    def lanes(self) -> int:  # type: ignore[override]
+        """As many cells as there are workers."""
+        return len(self._pool.workers)
+
+    def beside(self, cells: int) -> None:
+        """Take note of how many cells share the workers."""
+        self._crews.cells = cells
+
+    def halt(self) -> None:
+        """Have every thread that waits for a worker give up."""
+        self._halted = True
 
     def close(self) -> None:
         """Stop the workers, and Ray if it is ours."""
@@ -171,7 +193,9 @@ class RayGrid(LocalGrid):
         self._cluster.close()
 
     def _check(self) -> None:
-        """Raise an error that says how to go on if the cluster has ended."""
+        """Raise an error that says how to go on if the cluster has ended, or if the run ends."""
+        if self._halted:
+            raise UserError("The run is stopped.")
         if lost := self._cluster.lost():
             raise UserError(
                 f"Ray's {lost} ended in the middle of the run; it was killed, or memory ran out. "

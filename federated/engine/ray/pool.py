@@ -37,12 +37,20 @@ class Hired:
         ready: Whether it has ever answered.
         owes: Batches that it has answered, but whose sum it still holds.
         settled: When it last handed its sum over, by the monotonic clock.
+        starting: A reference that is there once it has started.
+        cell: Whose request it served last.
     """
 
     actor: Any
+    starting: Any
     ready: bool = False
     owes: list[Batch] = field(default_factory=list)
     settled: float = 0.0
+    cell: object = None
+
+    def has_started(self) -> bool:
+        """Return whether the worker has started, or has died in trying: then it is replaced."""
+        return self.ready or bool(ray.wait([self.starting], timeout=0)[0])
 
 
 class Pool:
@@ -72,7 +80,7 @@ class Pool:
         self._options, self._arguments, self._check = options, arguments, check
         self._stillborn = 0
         self.workers = [self._hire() for _ in range(count)]
-        if not self.wait([worker.actor.ready.remote() for worker in self.workers], patience):
+        if not self.wait([worker.starting for worker in self.workers], patience):
             raise self.crowded()
 
     def wait(self, references: list[Any], seconds: float) -> list[Any]:
@@ -90,8 +98,9 @@ class Pool:
                 return list(there)
 
     def _hire(self) -> Hired:
-        actor = ray.remote(max_restarts=0, **self._options)(Worker)
-        return Hired(actor.remote(*self._arguments))
+        actor: Any = ray.remote(max_restarts=0, **self._options)(Worker)
+        hired = actor.remote(*self._arguments)
+        return Hired(hired, hired.ready.remote())
 
     def replace(self, worker: Hired) -> Hired:
         """Kill a worker, unless it is dead already, and return a fresh one.

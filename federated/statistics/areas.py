@@ -1,0 +1,48 @@
+"""The AUC of one set of images with its interval, and two AUCs of the same images compared."""
+
+from __future__ import annotations
+
+import math
+
+from federated.learning.metrics import (
+    Labels,
+    Scores,
+    auc,
+    paired_auc_difference,
+)
+from federated.statistics.interval import TAIL, UNDEFINED, Interval
+
+
+def delong_interval(scores: Scores, labels: Labels) -> Interval:
+    """Return the AUC of (n,) scores with its interval, cut to [0, 1].
+
+    The variance is that of the placements: an AUC is its difference to the AUC of a score that
+    knows nothing, 1/2 with variance 0. NaN where a class is missing or has a single image.
+
+    Source: DeLong et al., Biometrics 44(3), 1988.
+    """
+    value = auc(scores, labels)
+    if math.isnan(value):
+        return UNDEFINED
+    _, error = paired_auc_difference(scores, scores * 0, labels)
+    reach = _normal_quantile() * error
+    return Interval(value, max(0.0, value - reach), min(1.0, value + reach))
+
+
+def delong_p(scores: Scores, others: Scores, labels: Labels) -> tuple[float, float]:
+    """Return AUC(scores) - AUC(others) of the same images and the two-sided p of DeLong's test.
+
+    p is 1 where both rank all pairs alike; NaN where an AUC is undefined.
+    """
+    from scipy.stats import norm  # type: ignore[import-untyped]
+
+    difference, error = paired_auc_difference(scores, others, labels)
+    if error == 0:
+        return difference, 1.0 if difference == 0 else 0.0
+    return difference, float(2 * norm.sf(abs(difference) / error))
+
+
+def _normal_quantile() -> float:
+    from scipy.stats import norm
+
+    return float(norm.isf(TAIL))

@@ -1,0 +1,214 @@
+"""What every model of a run said of every test image, beside the label and the image's group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from federated.data.grouping import groups_by_site
+from federated.errors import UserError
+from federated.lazy import pd
+from federated.learning.metrics import auc
+from federated.runs.reading import Run, load
+from federated.statistics.bootstrap import (
+    DRAWS,
+    Groups,
+    weighted_auc,
+    weights_of_groups,
+    weights_of_seeds,
+)
+from federated.statistics.interval import Floats, Interval, of_replicates
+from federated.statistics.rates import youden_threshold
+
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """One method's models of one hospital, a row of scores per seed, on its test images.
+
+    Attributes:
+        site: The hospital.
+        method: The method; of several runs that share its name, ``run/method``.
+        seeds: Of the S rows.
+        images: n names of the test images.
+        labels: (n,), 1 is COVID.
+        scores: (S, n) probabilities of COVID.
+        groups: (n,) which group an image belongs to, from 0.
+        is_grouped: Whether the groups are known; else each image is one of its own.
+        thresholds: (S,) chosen on the validation images.
+    """
+
+    site: str
+    method: str
+    seeds: tuple[int, ...]
+    images: tuple[str, ...]
+    labels: Labels
+    scores: Floats
+    groups: Groups
+    is_grouped: bool
+    thresholds: Floats
+
+    @property
+    def weights(self) -> Floats:
+        """(draws, n): how often each image is drawn."""
+        return weights_of_groups(self.groups, self.site)
+
+    @property
+    def seed_weights(self) -> Floats:
+        """(draws, S): the share of each seed."""
+        return weights_of_seeds(len(self.seeds), self.site)
+
+    @cached_property
+    def aucs(self) -> Floats:
+        """(S,) AUCs on the images as they are."""
+        return np.array([auc(scores, self.labels) for scores in self.scores])
+
+    @cached_property
+    def auc_draws(self) -> Floats:
+        """(draws, S) AUCs on the drawn images."""
+        rows = [weighted_auc(scores, self.labels, self.weights) for scores in self.scores]
+        return np.stack(rows, axis=1)
+
+    @cached_property
+    def mean_auc(self) -> Interval:
+        """The mean AUC over seeds, and its interval over images and seeds."""
+        return of_replicates(float(self.aucs.mean()), self.over_seeds(self.auc_draws))
+
+    def over_seeds(self, draws: Floats) -> Floats:
+        """Return (draws,) means over the drawn seeds of (draws, S) replicates."""
+        # A seed that was not drawn adds nothing, even where its replicate is undefined.
+        parts = np.where(self.seed_weights > 0, draws * self.seed_weights, 0.0)
+        return np.asarray(parts.sum(axis=1), dtype=np.float64)
+
+    def of_seeds(self, seeds: Sequence[int]) -> Scored:
+        """Return the same of some of the seeds."""
+        if tuple(seeds) == self.seeds:
+            return self  # with the draws that it has made already
+        rows = [self.seeds.index(seed) for seed in seeds]
+        return Scored(
+            self.site, self.method, tuple(seeds), self.images, self.labels, self.scores[rows],
+            self.groups, self.is_grouped, self.thresholds[rows],
+        )  # fmt: skip
+
+
+def scored(runs: Sequence[Run], model: str = "kept") -> list[Scored]:
+    """Return what the models of one or several runs say of the test images, site by site.
+
+    Empty where the hospitals' side lies elsewhere, or no model has been kept yet.
+
+    Args:
+        runs: Of the same hospitals, as far as they share any.
+        model: ``kept`` or ``final``.
+
+    Raises:
+        UserError: two runs, or two seeds, have other test images of the same hospital.
+    """
+    labels = _labels(runs)
+    found: dict[str, list[Scored]] = {}
+    for place, run in enumerate(runs):
+        sites = sorted({str(site) for site in run.metrics["site"]})
+        groups = groups_by_site(run.study.common, sites)
+        for site in sites:
+            for method in run.study.common.methods:
+                tables = _tables(run, site, method, model)
+                if tables:
+                    one = _scored(site, labels[place, method], tables, groups.get(site, {}))
+                    found.setdefault(site, []).append(one)
+    for site, models in found.items():
+        _refuse_other_images(site, models)
+    return [one for site in sorted(found) for one in found[site]]
+
+
+def scored_once(run: Run, model: str = "kept") -> tuple[Scored, ...]:
+    """Return ``scored`` of one run, with the draws made of it, while the run stays as it is."""
+    return _remembered(run.folder, model, run.files.metrics.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _remembered(folder: Path, model: str, changed: int) -> tuple[Scored, ...]:
+    return tuple(scored([load(folder)], model))
+
+
+def _labels(runs: Sequence[Run]) -> Mapping[tuple[int, str], str]:
+    """Return what each method of each run is called: by its run too, if others share its name."""
+    names = [method for run in runs for method in run.study.common.methods]
+    return {
+        (place, method): method if names.count(method) == 1 else f"{run.folder.name}/{method}"
+        for place, run in enumerate(runs)
+        for method in run.study.common.methods
+    }
+
+
+def _tables(run: Run, site: str, method: str, model: str) -> dict[int, pd.DataFrame]:
+    tables = {}
+    for seed in run.study.common.seeds:
+        try:
+            table = run.predictions(site, method, seed, model)
+        except FileNotFoundError:
+            continue
+        if (table["split"] == "test").any():
+            tables[seed] = table
+    return tables
+
+
+def _scored(
+    site: str, method: str, tables: Mapping[int, pd.DataFrame], groups: Mapping[str, str]
+) -> Scored:
+    tests = [table[table["split"] == "test"] for table in tables.values()]
+    images = tuple(tests[0]["image"].astype(str))
+    if any(tuple(test["image"].astype(str)) != images for test in tests):
+        raise UserError(
+            f"{site}, {method}: the seeds have different test images, so their mean says nothing; "
+            "compare runs of one split of the data."
+        )
+    is_grouped = all(image in groups for image in images)
+    names = [groups[image] for image in images] if is_grouped else list(images)
+    return Scored(
+        site=site,
+        method=method,
+        seeds=tuple(tables),
+        images=images,
+        labels=tests[0]["label"].to_numpy(dtype=np.int64),
+        scores=np.stack([test["probability"].to_numpy(dtype=np.float64) for test in tests]),
+        groups=np.unique(names, return_inverse=True)[1].astype(np.int64),
+        is_grouped=is_grouped,
+        thresholds=np.array([_threshold(table) for table in tables.values()]),
+    )
+
+
+def _threshold(table: pd.DataFrame) -> float:
+    val = table[table["split"] == "val"]
+    return youden_threshold(val["probability"].to_numpy(float), val["label"].to_numpy(int))
+
+
+def _refuse_other_images(site: str, models: Iterable[Scored]) -> None:
+    first, *others = models
+    for other in others:
+        if other.images != first.images:
+            raise UserError(
+                f"{first.method} and {other.method} were tested on different images of {site}; "
+                "differences are tested on the same images, so compare runs of one split of the "
+                "data."
+            )
+
+
+def grouping_note(models: Iterable[Scored]) -> str:
+    """Return what was resampled together."""
+    apart = sorted({one.site for one in models if not one.is_grouped})
+    note = (
+        f"95 % intervals by {DRAWS} bootstrap draws of whole patients (near-duplicate images where "
+        "patients are unknown) and of seeds"
+    )
+    if apart:
+        few = ", ".join(apart[:3]) + (f" and {len(apart) - 3} more" if len(apart) > 3 else "")
+        note += (
+            f"; but image by image at {few}, whose data are no longer in the cache, which makes "
+            "intervals too short"
+        )
+    return note

@@ -1,0 +1,114 @@
+"""Each method at each hospital: how good, how sure, how well calibrated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from federated.lazy import pd
+from federated.learning.metrics import Confusion
+from federated.statistics.areas import delong_interval
+from federated.statistics.bootstrap import weighted_means
+from federated.statistics.calibration import expected_calibration_error, squared_errors
+from federated.statistics.images import Scored
+from federated.statistics.interval import Floats, Interval, of_replicates
+from federated.statistics.rates import wilson
+
+
+def by_seed(models: Iterable[Scored]) -> pd.DataFrame:
+    """Return a row per site, method and seed, every number with ``_low`` and ``_high`` beside it.
+
+    ``auc`` with DeLong's interval; ``sensitivity`` and ``specificity`` at ``threshold``, which is
+    Youden's on the site's validation images, with Wilson's; ``ece`` and ``brier`` with intervals
+    by bootstrap of groups.
+    """
+    return pd.DataFrame([_of_seed(one, row) for one in models for row in range(len(one.seeds))])
+
+
+def _of_seed(one: Scored, row: int) -> dict[str, object]:
+    scores, labels = one.scores[row], one.labels
+    confusion = _confusion(one, row)
+    return {
+        **_counts(one),
+        "seed": one.seeds[row],
+        **_told("auc", delong_interval(scores, labels)),
+        "threshold": one.thresholds[row],
+        **_told("sensitivity", wilson(confusion.tp, confusion.tp + confusion.fn)),
+        **_told("specificity", wilson(confusion.tn, confusion.tn + confusion.fp)),
+        **_told("ece", _interval_of(_eces(one, row, _once(one)), _eces(one, row, one.weights))),
+        **_told(
+            "brier", _interval_of(_briers(one, row, _once(one)), _briers(one, row, one.weights))
+        ),
+    }
+
+
+def over_seeds(models: Iterable[Scored]) -> pd.DataFrame:
+    """Return a row per site and method: means over seeds, with ``_low`` and ``_high``.
+
+    Intervals of ``auc``, ``ece`` and ``brier`` are by bootstrap over groups of images and seeds.
+    Sensitivity and specificity have Wilson's of the mean rate with the images of one seed: more
+    seeds are no more patients.
+    """
+    return pd.DataFrame([_over_seeds(one) for one in models])
+
+
+def _over_seeds(one: Scored) -> dict[str, object]:
+    rows = range(len(one.seeds))
+    confusions = [_confusion(one, row) for row in rows]
+    positives, negatives = (int((one.labels == 1).sum()), int((one.labels != 1).sum()))
+    found = wilson(float(np.mean([c.tp for c in confusions])), positives)
+    spared = wilson(float(np.mean([c.tn for c in confusions])), negatives)
+    told: dict[str, float] = {}
+    for name, of in (("ece", _eces), ("brier", _briers)):
+        value = float(np.mean([of(one, row, _once(one))[0] for row in rows]))
+        draws = np.stack([of(one, row, one.weights) for row in rows], axis=1)
+        told |= _told(name, of_replicates(value, one.over_seeds(draws)))
+    return {
+        **_counts(one),
+        "seeds": len(one.seeds),
+        **_told("auc", one.mean_auc),
+        "threshold_least": one.thresholds.min(),
+        "threshold_most": one.thresholds.max(),
+        **_told("sensitivity", found),
+        **_told("specificity", spared),
+        **told,
+    }
+
+
+def _counts(one: Scored) -> dict[str, object]:
+    return {
+        "site": one.site,
+        "method": one.method,
+        "images": len(one.labels),
+        "positives": int((one.labels == 1).sum()),
+        "groups": int(one.groups.max()) + 1,
+    }
+
+
+def _confusion(one: Scored, row: int) -> Confusion:
+    if np.isnan(one.scores[row]).any():
+        return Confusion()
+    return Confusion.of(one.scores[row] >= one.thresholds[row], one.labels)
+
+
+def _once(one: Scored) -> Floats:
+    return np.ones((1, len(one.labels)))
+
+
+def _eces(one: Scored, row: int, weights: Floats) -> Floats:
+    return expected_calibration_error(one.scores[row], one.labels, weights)
+
+
+def _briers(one: Scored, row: int, weights: Floats) -> Floats:
+    errors = squared_errors(one.scores[row], one.labels)
+    return weighted_means(errors[:, None], weights)[:, 0]
+
+
+def _interval_of(value: Floats, draws: Floats) -> Interval:
+    return of_replicates(float(value[0]), draws)
+
+
+def _told(name: str, interval: Interval) -> dict[str, float]:
+    value, low, high = interval
+    return {name: value, f"{name}_low": low, f"{name}_high": high}

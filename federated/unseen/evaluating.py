@@ -1,0 +1,134 @@
+"""A run's models on other images: scores with their intervals, and the matrix of all on all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from federated.data import load_site
+from federated.data.site import Split
+from federated.lazy import pd
+from federated.learning.evaluation import predict
+from federated.learning.metrics import auc
+from federated.runs.reading import Run
+from federated.statistics.images import Scored
+from federated.statistics.interval import Floats
+from federated.statistics.rates import youden_threshold
+from federated.unseen.images import as_images, labelled, numbered_groups
+from federated.unseen.models import State, compute_of, last_states, network_with, site_state
+from federated.unseen.norms import Newcomer, state_by
+
+OWN = "own"
+
+
+def probabilities(run: Run, method: str, seed: int, state: State, split: Split) -> Floats:
+    """Return a model's (n,) probabilities of COVID-19 for the images of a split."""
+    config = run.study.by_method[method]
+    compute = compute_of(config)
+    network = network_with(config, seed, state).to(compute.device)
+    return predict(network, as_images(split, config.data.image_size), compute)[0]
+
+
+def state_for(
+    run: Run, site: str, method: str, seed: int, *, model: str, policy: str, split: Split
+) -> State:
+    """Return the model of ``site``, or with a policy that of a newcomer with these images."""
+    if policy == OWN:
+        return site_state(run, site, method, seed, model)
+    config = run.study.by_method[method]
+    newcomer = Newcomer("unseen", as_images(split, config.data.image_size))
+    states = last_states(run, method, seed)
+    return state_by(policy, states, newcomer, config, seed, compute=compute_of(config))
+
+
+def evaluated(
+    run: Run, place: Path, site: str, *, methods: Sequence[str], model: str, policy: str
+) -> list[Scored]:
+    """Return what models of a run say of labelled images from outside it.
+
+    Thresholds are those that the site's own validation images chose in the run: the new images
+    choose nothing.
+
+    Args:
+        run: A simulation's run.
+        place: A folder of class folders, or a manifest; several hospitals in it are told apart.
+        site: Whose model; with a policy, whose threshold.
+        methods: Of the run.
+        model: ``kept`` or ``final``.
+        policy: ``own``: the site's model as it is; else one of ``norms.POLICIES``.
+    """
+    config, found = labelled(run.study.common, place)
+    seeds, told = run.study.common.seeds, []
+    for name, split in found.items():
+        groups, known = numbered_groups(config, name, split.ids)
+        for method in methods:
+            states = [
+                state_for(run, site, method, seed, model=model, policy=policy, split=split)
+                for seed in seeds
+            ]
+            scores = [
+                probabilities(run, method, seed, state, split)
+                for seed, state in zip(seeds, states, strict=True)
+            ]
+            told.append(
+                Scored(
+                    site=name,
+                    method=method,
+                    seeds=tuple(seeds),
+                    images=split.ids,
+                    labels=split.labels,
+                    scores=np.stack(scores),
+                    groups=np.array(groups, dtype=np.int64),
+                    is_grouped=known,
+                    thresholds=_thresholds(run, site, method, model),
+                )
+            )
+    return told
+
+
+def _thresholds(run: Run, site: str, method: str, model: str) -> Floats:
+    chosen = []
+    for seed in run.study.common.seeds:
+        val = run.predictions(site, method, seed, model).query("split == 'val'")
+        chosen.append(youden_threshold(val["probability"].to_numpy(), val["label"].to_numpy()))
+    return np.array(chosen)
+
+
+def table_of(models: Sequence[Scored]) -> pd.DataFrame:
+    """Return one row per image, method and seed: site, image, label, method, seed, probability."""
+    parts = [
+        pd.DataFrame(
+            {
+                "site": one.site,
+                "image": one.images,
+                "label": one.labels,
+                "method": one.method,
+                "seed": seed,
+                "probability": scores,
+            }
+        )
+        for one in models
+        for seed, scores in zip(one.seeds, one.scores, strict=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def matrix(run: Run, method: str, model: str = "kept") -> pd.DataFrame:
+    """Return the test AUC of every site's model at every site: model_of, at, seed, auc.
+
+    Each model comes with its own batch norm, so off the diagonal it says what a hospital would get
+    that took over another's model as it is.
+    """
+    sites = sorted(run.files.sites.vaults(method, run.study.common.seeds[0]))
+    tests: Mapping[str, Split] = {site: load_site(run.study.common, site).test for site in sites}
+    rows = []
+    for seed in run.study.common.seeds:
+        for whose in sites:
+            state = site_state(run, whose, method, seed, model)
+            for at, split in tests.items():
+                scores = probabilities(run, method, seed, state, split)
+                area = auc(scores, split.labels)
+                rows.append({"model_of": whose, "at": at, "seed": seed, "auc": area})
+    return pd.DataFrame(rows)
