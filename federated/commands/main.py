@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from federated import __version__
-from federated.commands import answers, beginning, catalogue, data, folders, machine, questions
+from federated.commands import (
+    answers,
+    beginning,
+    catalogue,
+    data,
+    folders,
+    machine,
+    questions,
+    sweep,
+)
 from federated.commands.ending import (
     BROKEN_PIPE,
     Output,
@@ -102,6 +111,7 @@ def _parser() -> tuple[Parser, Any]:
     data.add(commands)
     answers.add(commands)
     questions.add(commands)
+    sweep.add(commands)
     machine.add(commands)
     folders.add(commands)
     beginning.add(commands)
