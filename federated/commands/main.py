@@ -18,6 +18,7 @@ from federated.commands import (
     machine,
     questions,
     unseen,
+    sweep,
 )
 from federated.commands.ending import (
     BROKEN_PIPE,
@@ -114,6 +115,7 @@ def _parser() -> tuple[Parser, Any]:
     comparing.add(commands)
     unseen.add(commands)
     questions.add(commands)
+    sweep.add(commands)
     machine.add(commands)
     folders.add(commands)
     beginning.add(commands)
