@@ -62,14 +62,18 @@ def numbers(run: Run) -> pd.DataFrame:
     aucs = evaluations(run).dropna(subset=["val"])
     planned, rows = list(_disturbances_of(hospitals(run))), []
     for (method, seed), cell in aucs.groupby(CELL, sort=False):
-        course = Course(cell)
+        weeks, course = {week for _, _, week, _ in planned}, Course(cell)
+        last = cell["week"].max() + SLACK
+        around_week = {week: course.around(week) for week in weeks if week <= last}
+        # A newcomer's first AUC is no fall of the others': the same hospitals before and after.
+        same_week = {
+            week: around.dropna(subset=["before", "after"]) for week, around in around_week.items()
+        }
         for name, kind, week, until in planned:
-            if week - SLACK > cell["week"].max():
+            if week > last:
                 continue
-            around = course.around(week)
-            # A newcomer's first AUC is no fall of the others': the same hospitals before and after.
-            same = around.dropna(subset=["before", "after"])
-            others = same.drop(index=name, errors="ignore").mean()
+            around, same = around_week[week], same_week[week]
+            others = same[same.index != name].mean()
             itself = around.reindex([name]).iloc[0]
             rows.append((method, seed, name, kind, week, until, *itself, *others))
     columns = [*SITE, "kind", "week", "until", *MOMENTS, *OF_OTHERS]
