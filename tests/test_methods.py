@@ -147,7 +147,7 @@ def test_dittos_pull_moves_the_personal_model_and_not_the_federations(run_tiny) 
 
 def test_hospitals_that_part_leave_the_federation_as_it_was(run_tiny) -> None:
     """The common rounds have the bits of the federation's, and the last weights are theirs."""
-    parted = run_tiny("parted", methods="fedavg", rounds=3, personalise__rounds=1)
+    parted = run_tiny("parted", methods="fedavg", rounds=3, personalise__share=0.4)
     whole = run_tiny("whole", methods="fedavg", rounds=3)
     assert_same_bits(weights(whole, "fedavg", 2), weights(parted, "fedavg", 2))
     assert_same_bits(weights(parted, "fedavg", 2), weights(parted, "fedavg", 3))
@@ -159,16 +159,28 @@ def test_hospitals_that_part_leave_the_federation_as_it_was(run_tiny) -> None:
 
 def test_one_hospital_that_parts_from_nobody_is_alone_to_the_bit(run_tiny) -> None:
     """With one learning rate throughout, and an optimiser that starts anew each round anyway."""
-    settings = {"train__schedule": "constant", "train__lr": 3e-4, "personalise__lr": 3e-4}
-    run = run_tiny(methods="fedbn,silobn", phantom__sites=1, personalise__rounds=1, **settings)
+    settings = {"train__schedule": "constant", "personalise__restart": 1}
+    run = run_tiny(methods="fedbn,silobn", phantom__sites=1, personalise__share=0.5, **settings)
     expected, found = numbers(run, "fedbn"), numbers(run, "silobn")
     pd.testing.assert_frame_equal(expected, found, check_exact=True)
     alone = run_tiny("alone", methods="local", phantom__sites=1, **settings)
     pd.testing.assert_frame_equal(numbers(alone, "local"), expected, check_exact=True)
 
 
+@pytest.mark.parametrize(
+    ("share", "rounds", "alone"),
+    [(0.24, 50, 12), (0.95, 2, 1), (0.24, 2, 0), (0.3, 10, 3), (0, 9, 0)],
+)
+def test_the_share_of_rounds_alone_leaves_one_together(
+    share: float, rounds: int, alone: int
+) -> None:
+    config = Config(rounds=rounds, personalise=Personalise(share=share))
+    assert parting.rounds_alone(config) == alone
+
+
 def test_alone_the_learning_rate_falls_by_a_cosine_of_its_own() -> None:
-    config = Config(rounds=10, personalise=Personalise(rounds=4, lr=0.2))
+    part = Personalise(share=0.4, restart=0.5)
+    config = Config(rounds=10, train=Train(lr=0.4), personalise=part)
     found = [parting.lr_alone(config, number) for number in (1, 2, 3, 4)]
     assert found == pytest.approx([0.2, 0.1 * (1 + 0.5**0.5), 0.1, 0.1 * (1 - 0.5**0.5)])
 
@@ -176,12 +188,8 @@ def test_alone_the_learning_rate_falls_by_a_cosine_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"methods": "ditto", "personalise.rounds": 1}, "a rule of its own"),
-        ({"methods": "pooled", "personalise.rounds": 1}, "a rule of its own"),
-        (
-            {"methods": "fedbn", "rounds": 3, "personalise.rounds": 3},
-            "leaves none to train together",
-        ),
+        ({"methods": "ditto", "personalise.share": 0.3}, "a rule of its own"),
+        ({"methods": "pooled", "personalise.share": 0.3}, "a rule of its own"),
     ],
 )
 def test_who_cannot_part_is_told_why(settings: dict[str, object], sentence: str) -> None:

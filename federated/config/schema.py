@@ -172,10 +172,16 @@ class Personalise:
     """Last steps of every hospital on its own images."""
 
     epochs: int = setting(0, "epochs after the last round; 0: no personalisation", low=0)
-    rounds: int = setting(
-        0, "how many of the rounds, the last ones, every hospital trains on by itself", low=0
+    lr: float = setting(1e-4, "learning rate of these epochs, decayed to 0", low=0)
+    share: float = setting(
+        0.0,
+        "share of the rounds, the last ones, in which every hospital trains on by itself",
+        low=0,
+        high=0.95,
     )
-    lr: float = setting(1e-4, "learning rate of these epochs or rounds, decayed to 0", low=0)
+    restart: float = setting(
+        0.5, "share of train.lr at which these rounds begin, decayed to 0", low=0, high=10
+    )
     margin: float = setting(
         1.0, "standard errors by which another model must beat the kept one on validation", low=0
     )

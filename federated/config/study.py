@@ -194,15 +194,9 @@ def _consistent(config: Config, method: str) -> Config:
         raise UserError(
             f"{method}: pooled training is no federation and has no rollout; leave it out."
         )
-    alone = config.personalise.rounds
-    if alone and (config.code or config.train.pooled):
+    if config.personalise.share and (config.code or config.train.pooled):
         raise UserError(
-            f"{method}: it has a rule of its own for its rounds, so personalise.rounds must be 0."
-        )
-    if alone >= config.rounds:
-        raise UserError(
-            f"{method}: personalise.rounds = {alone} of {config.rounds} rounds leaves none to "
-            "train together; lower it, or run the method local."
+            f"{method}: it has a rule of its own for its rounds, so personalise.share must be 0."
         )
     if config.data.val_fraction + config.data.test_fraction > 0.8:
         raise UserError("data.val-fraction and data.test-fraction leave under 20 % for training.")

@@ -19,10 +19,10 @@ __all__ = ["check_method", "configured_boundary", "rules_of"]
 def rules_of(config: Config) -> Rules:
     """Return the code of a method; one whose settings name none does what every method does.
 
-    Or, with ``personalise.rounds``, parts with the others at the end; alone from the start there is
+    Or, with ``personalise.share``, parts with the others at the end; alone from the start there is
     nobody to part with.
     """
-    if config.personalise.rounds and config.sharing.policy != "nothing":
+    if config.personalise.share and config.sharing.policy != "nothing":
         return parting.rules
     return _loaded(config.code) if config.code else Rules()
 

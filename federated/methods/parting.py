@@ -1,9 +1,9 @@
-"""Together at first, alone at the end: what ``personalise.rounds`` does to a method of settings.
+"""Together at first, alone at the end: what ``personalise.share`` does to a method of settings.
 
 In its last rounds a hospital trains a network of its own, which begins as the federation's of the
-last common round, with a learning rate of its own: ``personalise.lr``, decayed to 0 by a cosine
-over these rounds. What it shares stays as it was; so the rounds count on, and every method of a run
-takes equally many steps.
+last common round, with a learning rate of its own: ``personalise.restart`` times ``train.lr``,
+decayed to 0 by a cosine over these rounds. What it shares stays as it was; so the rounds count on,
+and every method of a run takes equally many steps.
 """
 
 import copy
@@ -18,7 +18,7 @@ from federated.methods.seam import Outcome, Rules, SiteRound, copied
 
 def site(round: SiteRound) -> Outcome:
     """Train the federation's model, or after the last common round the hospital's own."""
-    together = round.config.rounds - round.config.personalise.rounds
+    together = round.config.rounds - rounds_alone(round.config)
     if round.number <= together:
         return Outcome(round.fit())
     own = copy.deepcopy(round.model)
@@ -31,10 +31,17 @@ def site(round: SiteRound) -> Outcome:
     return Outcome(trained, kept=as_group(copied(own.state_dict()), "personal"))
 
 
+def rounds_alone(config: Config) -> int:
+    """Return how many of the rounds, the last ones, every hospital trains by itself."""
+    return min(config.rounds - 1, round(config.personalise.share * config.rounds))
+
+
 def lr_alone(config: Config, number: int) -> float:
     """Return the learning rate of the round ``number``, 1-based, of those alone."""
-    alone = replace(config.train, lr=config.personalise.lr, schedule="cosine")
-    return learning_rate(alone, number, config.personalise.rounds)
+    lr = config.personalise.restart * config.train.lr
+    return learning_rate(
+        replace(config.train, lr=lr, schedule="cosine"), number, rounds_alone(config)
+    )
 
 
 rules = Rules(site=site, personal=True)
