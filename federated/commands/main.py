@@ -17,8 +17,8 @@ from federated.commands import (
     folders,
     machine,
     questions,
-    unseen,
     sweep,
+    unseen,
 )
 from federated.commands.ending import (
     BROKEN_PIPE,
