@@ -16,6 +16,7 @@ from federated.learning.metrics import paired_auc_difference
 from federated.learning.optimizers import learning_rate, make_optimizer
 from federated.learning.terms import contrast_of_embeddings, cross_entropy
 from federated.learning.training import train_round
+from federated.learning.views import final_view
 from federated.seeding import global_torch_seed, seed_for
 
 Candidate = tuple[dict[str, Tensor], list[Report], Predictions]
@@ -40,6 +41,8 @@ def finish(site: Site, order: Order) -> list[Report]:
             candidates["own"] = measured(site, own, "own")
     choice = choose(site, candidates)
     state, reports, predictions = candidates[choice]
+    # Beside the table of its round, which was shown other views and stays as it was written.
+    site.vault.write_predictions("kept", predictions_csv(site, candidates["kept"][2]))
     facts = {"choice": choice, "kept_round": kept[1]["round"]}
     site.vault.write_model("final", state, facts, predictions_csv(site, predictions))
     chosen = {"kept_round": float(kept[1]["round"]), f"chose_{choice}": 1.0}
@@ -51,9 +54,12 @@ def finish(site: Site, order: Order) -> list[Report]:
 
 
 def measured(site: Site, state: Mapping[str, Tensor], name: str) -> Candidate:
-    """Return a model with its reports and predictions on validation and test images."""
+    """Return a model with its reports and predictions on validation and test images.
+
+    All candidates are shown the images alike, in the views of the end.
+    """
     site.model.load_state_dict(dict(state))
-    return dict(state), *measure(site, name)
+    return dict(state), *measure(site, name, views=final_view(site.config))
 
 
 def personalised(site: Site, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -17,14 +17,20 @@ EVALUATED = ("val", "test")
 Predictions = dict[str, npt.NDArray[np.float64]]
 
 
-def measure(site: Site, model: str) -> tuple[list[Report], Predictions]:
-    """Return reports and probabilities of the resident model on validation and test images."""
+def measure(site: Site, model: str, *, views: str) -> tuple[list[Report], Predictions]:
+    """Return reports and probabilities of the resident model on validation and test images.
+
+    Args:
+        site: The hospital.
+        model: What the reports call the model.
+        views: How it is shown the images.
+    """
     reports, predictions = [], {}
     for split in EVALUATED:
         images = site.images(split)
         if not len(images):
             continue
-        probabilities, loss = predict(site.model, images, site.compute)
+        probabilities, loss = predict(site.model, images, site.compute, views=views)
         metrics = classification_metrics(probabilities, images.labels.numpy(), loss)
         reports.append(Report(site.name, split, model, len(images), metrics))
         predictions[split] = probabilities

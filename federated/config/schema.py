@@ -6,7 +6,7 @@ printed from them by ``consilium config --markdown``.
 
 from dataclasses import dataclass, field, fields
 
-from federated.config.common import Common, Data, Engine, Partition, Phantom
+from federated.config.common import Common, Data, Engine, Evaluation, Partition, Phantom
 from federated.config.fields import setting
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Contrast",
     "Data",
     "Engine",
+    "Evaluation",
     "Model",
     "Partition",
     "Personalise",
