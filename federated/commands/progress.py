@@ -35,6 +35,7 @@ DEEDS = {
     "hospital-joined": "joins",
     "hospital-left": "leaves",
     "unlearned": "is unlearned",
+    "not-finite": "predicts numbers that are not finite; kept only for want of another",
 }
 
 
@@ -193,7 +194,7 @@ def progress(study: Study, sites: tuple[str, ...], *, style: str) -> Iterator[Li
 
             def listen(event: Mapping[str, Any]) -> None:
                 display.take(event)
-                if event["kind"] in ("site-failed", "worker-lost"):
+                if event["kind"] in ("site-failed", "not-finite", "worker-lost"):
                     live.console.print(plain_line(event))
 
             yield listen

@@ -178,7 +178,10 @@ class Personalise:
     )
     lr: float = setting(1e-4, "learning rate of these epochs or rounds, decayed to 0", low=0)
     margin: float = setting(
-        1.0, "standard errors by which another model must beat the kept one on validation", low=0
+        1.0,
+        "standard errors of the paired difference by which another model must beat the hospital's "
+        "own, or without one the kept, on validation",
+        low=0,
     )
 
 
