@@ -1,8 +1,10 @@
-"""What a hospital does by itself at the end: some last steps of its own, and a choice."""
+"""What a hospital does by itself at the end: some last steps, and a choice of its model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
+import numpy as np
 from torch import Tensor
 
 from clients.fitting import memory_of
@@ -10,36 +12,36 @@ from clients.measuring import Predictions, measure, predictions_csv
 from clients.site import Site
 from clients.vault import Vault
 from federated.config.presets import ALONE
+from federated.exchange.candidates import CANDIDATES
 from federated.exchange.wire import Order, Report
 from federated.learning.batches import round_batches
 from federated.learning.metrics import paired_auc_difference
 from federated.learning.optimizers import learning_rate, make_optimizer
 from federated.learning.terms import contrast_of_embeddings, cross_entropy
 from federated.learning.training import train_round
+from federated.learning.views import final_view
 from federated.seeding import global_torch_seed, seed_for
 
 Candidate = tuple[dict[str, Tensor], list[Report], Predictions]
 
 
 def finish(site: Site, order: Order) -> list[Report]:
-    """Report on the model kept during the rounds, the personalised one and the final choice.
+    """Report on every candidate that there is (``CANDIDATES``), and on the final choice.
 
-    Candidates are ``kept`` (the best round by validation), ``personalised`` (kept, after
-    ``personalise.epochs`` on the site's own images) and ``own`` (the model of the method ``local``
-    of the same run and seed, if it ran before). Nothing here leaves the site but reports.
+    Nothing here leaves the site but reports.
     """
     site = site.at(order.week)
     kept = site.vault.kept_model(order.round + 1, order.void)
     if kept is None:
         return []
-    candidates = {"kept": measured(site, kept[0], "kept")}
-    if site.config.personalise.epochs and site.can_train:
-        candidates["personalised"] = measured(site, personalised(site, kept[0]), "personalised")
-        own = own_model(site)
-        if own is not None:
-            candidates["own"] = measured(site, own, "own")
+    offered = {name: MAKERS[name](site, kept[0]) for name in CANDIDATES}
+    candidates = {
+        name: measured(site, state, name) for name, state in offered.items() if state is not None
+    }
     choice = choose(site, candidates)
     state, reports, predictions = candidates[choice]
+    # Beside the table of its round, which was shown other views and stays as it was written.
+    site.vault.write_predictions("kept", predictions_csv(site, candidates["kept"][2]))
     facts = {"choice": choice, "kept_round": kept[1]["round"]}
     site.vault.write_model("final", state, facts, predictions_csv(site, predictions))
     chosen = {"kept_round": float(kept[1]["round"]), f"chose_{choice}": 1.0}
@@ -51,14 +53,22 @@ def finish(site: Site, order: Order) -> list[Report]:
 
 
 def measured(site: Site, state: Mapping[str, Tensor], name: str) -> Candidate:
-    """Return a model with its reports and predictions on validation and test images."""
+    """Return a model with its reports and predictions on validation and test images.
+
+    All candidates are shown the images alike, in the views of the end.
+    """
     site.model.load_state_dict(dict(state))
-    return dict(state), *measure(site, name)
+    return dict(state), *measure(site, name, views=final_view(site.config))
 
 
-def personalised(site: Site, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return ``state`` after the last epochs on the site's own images, lr decayed to 0."""
+def personalised(site: Site, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """Return ``state`` after the last epochs on the site's own images, lr decayed to 0.
+
+    None without such epochs, or without the images that they need.
+    """
     config = site.config
+    if not (config.personalise.epochs and site.can_train):
+        return None
     site.model.load_state_dict(dict(state))
     train = replace(config.train, lr=config.personalise.lr, local_epochs=1, max_steps=0)
     images, epochs = site.images("train"), config.personalise.epochs
@@ -94,20 +104,37 @@ def own_model(site: Site) -> dict[str, Tensor] | None:
     return found[0] if fits else None
 
 
-def choose(site: Site, candidates: Mapping[str, Candidate]) -> str:
-    """Return the candidate that validation prefers; ``kept`` unless another is clearly better.
+Make = Callable[[Site, Mapping[str, Tensor]], Mapping[str, Tensor] | None]
+MAKERS: Mapping[str, Make] = MappingProxyType(
+    {
+        "own": lambda site, kept: own_model(site),
+        "kept": lambda site, kept: kept,
+        "personalised": personalised,
+    }
+)
+"""What makes each of ``CANDIDATES`` out of the site and its kept model; None: there is none."""
 
-    Another must beat the kept model's validation AUC by ``personalise.margin`` standard errors of
-    the paired difference (DeLong et al. 1988): on a small validation set a larger AUC alone is
-    mostly luck. No test prediction is read.
+
+def choose(site: Site, candidates: Mapping[str, Candidate]) -> str:
+    """Return the site's own model if there is one, unless another is clearly better.
+
+    Without one it is the first of ``CANDIDATES`` that there is. Another must beat its validation
+    AUC by ``personalise.margin`` standard errors of the paired difference (DeLong et al. 1988): on
+    a small validation set a larger AUC alone is mostly luck. ``own`` and ``kept`` were each chosen
+    out of as many rounds, so neither has had more looks. Whatever predicts numbers that are not
+    finite loses to what does not. No test prediction is read.
     """
-    labels = site.data.val.labels
-    base = candidates["kept"][2].get("val")
-    best, best_gain = "kept", 0.0
-    for name, (_, _, predictions) in candidates.items():
-        if name == "kept" or base is None or len(set(labels.tolist())) < 2:
-            continue
-        gain, error = paired_auc_difference(predictions["val"], base, labels)
+    scores = {
+        name: candidates[name][2]["val"]
+        for name in CANDIDATES
+        if name in candidates and "val" in candidates[name][2]
+    }
+    finite = [name for name, score in scores.items() if np.isfinite(score).all()]
+    first = next(iter(finite), next(name for name in CANDIDATES if name in candidates))
+    best, best_gain = first, 0.0
+    for name in finite:
+        gain, error = paired_auc_difference(scores[name], scores[first], site.data.val.labels)
+        # Both are NaN where validation has one class, and then this is False.
         if gain > site.config.personalise.margin * error and gain > best_gain:
             best, best_gain = name, gain
     return best

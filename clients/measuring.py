@@ -17,14 +17,20 @@ EVALUATED = ("val", "test")
 Predictions = dict[str, npt.NDArray[np.float64]]
 
 
-def measure(site: Site, model: str) -> tuple[list[Report], Predictions]:
-    """Return reports and probabilities of the resident model on validation and test images."""
+def measure(site: Site, model: str, *, views: str) -> tuple[list[Report], Predictions]:
+    """Return reports and probabilities of the resident model on validation and test images.
+
+    Args:
+        site: The hospital.
+        model: What the reports call the model.
+        views: How it is shown the images.
+    """
     reports, predictions = [], {}
     for split in EVALUATED:
         images = site.images(split)
         if not len(images):
             continue
-        probabilities, loss = predict(site.model, images, site.compute)
+        probabilities, loss = predict(site.model, images, site.compute, views=views)
         metrics = classification_metrics(probabilities, images.labels.numpy(), loss)
         reports.append(Report(site.name, split, model, len(images), metrics))
         predictions[split] = probabilities
@@ -34,12 +40,15 @@ def measure(site: Site, model: str) -> tuple[list[Report], Predictions]:
 def validation_score(reports: list[Report]) -> float | None:
     """Return what a model is chosen by: validation AUC, or minus the loss if AUC is undefined.
 
-    None without validation images. No test report is read.
+    Minus infinity for predictions that are not finite, whose loss is none either. None without
+    validation images. No test report is read.
     """
     val = [report.metrics for report in reports if report.split == "val"]
     if not val:
         return None
-    return val[0]["auc"] if np.isfinite(val[0]["auc"]) else -val[0]["loss"]
+    score = val[0]["auc"] if np.isfinite(val[0]["auc"]) else -val[0]["loss"]
+    # A comparison with NaN is False, and would pass for "better" now and in every later round.
+    return score if np.isfinite(score) else -np.inf
 
 
 def keep_if_better(
@@ -51,6 +60,7 @@ def keep_if_better(
 ) -> Mapping[str, Any]:
     """Write the resident model to the vault if it is the first or better on validation.
 
+    One whose predictions are not finite is kept only while there is no finite one, which is better.
     Without validation images nothing speaks for an earlier round, and the latest is kept. A score
     on images of a scanner that has been replaced since is none to compare with.
 

@@ -11,6 +11,7 @@ restarts; a site's batch norm and memory must outlive both.
       kept-000005.json, .csv     its facts, and its probabilities per image; they never leave
       final.safetensors, .json   what the site uses in the end, personalised or not
       predictions-final.csv      its probabilities per image
+      predictions-kept.csv       those of the kept model, in the views of the end
 
 A version names the model that was kept when its round ended, so that a repeated round repeats the
 choice too. Every file knows whose it is: run, site, method and seed.
@@ -182,6 +183,10 @@ class Vault:
         path = self.folder / f"{name}.safetensors"
         digest = {TABLE_DIGEST: hashlib.sha256(content).hexdigest()}
         write_tensors(path, tensors, {**facts, **self.lineage, **digest}, sync=self._sync)
+
+    def write_predictions(self, model: str, table: str) -> None:
+        """Write the probabilities per image of a model at the end; they never leave the site."""
+        write_bytes(self.folder / f"predictions-{model}.csv", table.encode())
 
     def kept_model(
         self, before: int, void: str = ""

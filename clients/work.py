@@ -20,6 +20,7 @@ from federated.exchange.sharing import (
     release,
 )
 from federated.exchange.wire import Order, Report
+from federated.learning.views import round_view
 from federated.methods import rules_of
 from federated.methods.seam import Outcome
 from federated.rollout.scenario import inside
@@ -101,7 +102,7 @@ def evaluate(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[Repor
         re_estimate(site, order.round)
         private = private_part(site.model.state_dict(), site.boundary)
         keep = {**vaulted, **as_group(private, "private")}
-    reports, predictions = measure(site, "current")
+    reports, predictions = measure(site, "current", views=round_view(site.config))
     kept = keep_if_better(site, order, facts.get("kept"), reports, predictions)
     if keep is not vaulted or kept != facts.get("kept") or round != order.round:
         save(site, order, keep, {**facts, "kept": kept}, **{"from": round})

@@ -182,6 +182,9 @@ def record(cell: Cell, round: Round, *, seconds: float, **facts: float) -> None:
     phases = round.trained, round.tuned, round.evaluated
     reports = [report for replies in phases for report in replies.reports]
     cell.record.add(cell.method, cell.seed, round.number, [*reports, *traffic(*phases)])
+    for report in round.evaluated.reports:
+        if report.split == "val" and not isfinite(report.metrics["loss"]):
+            cell.emit("not-finite", round=round.number, site=report.site)
     aucs = {r.site: r.metrics["auc"] for r in round.evaluated.reports if r.split == "val"}
     cell.emit(
         "round-ended",

@@ -166,6 +166,17 @@ def test_a_score_of_the_old_scanner_is_not_compared_with_one_of_the_new(open_tin
     assert [score(4, 4, 0.6), score(5, 5, 0.5), score(6, 6, 0.7)] == [4, 4, 6]
 
 
+def test_predictions_that_are_not_finite_are_kept_only_for_want_of_others(open_tiny) -> None:
+    site, kept, rounds = open_tiny("fedbn"), None, []
+    for round, auc in enumerate((np.nan, np.nan, 0.6, np.nan, 0.7, 0.65), 1):
+        # A network that diverged has NaN for every metric, the loss included.
+        loss = np.nan if np.isnan(auc) else 1.0
+        report = Report("phantom-1", "val", "current", 1, {"auc": auc, "loss": loss})
+        kept = keep_if_better(site, replace(ORDER, round=round), kept, [report], {})
+        rounds.append(kept["round"])
+    assert rounds == [1, 1, 3, 3, 5, 5]
+
+
 # Garbage
 
 

@@ -24,6 +24,7 @@ DEEDS = {
     "hospital-joined": "joins",
     "hospital-left": "leaves",
     "unlearned": "is unlearned",
+    "not-finite": "predicts numbers that are not finite; kept only for want of another",
 }
 
 
@@ -128,7 +129,7 @@ def progress(study: Study, sites: tuple[str, ...], *, style: str) -> Iterator[Li
 
             def listen(event: Mapping[str, Any]) -> None:
                 display.take(event)
-                if event["kind"] in ("site-failed", "worker-lost", "cell-stopped"):
+                if event["kind"] in ("site-failed", "not-finite", "worker-lost", "cell-stopped"):
                     live.console.print(plain_line(event))
 
             yield listen

@@ -88,6 +88,19 @@ class Phantom:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """How models are shown images when they are evaluated."""
+
+    views: str = setting(
+        "crops",
+        "crops: a centre crop at training's scale each round, at the end the mean of the logits of "
+        "5 crops x 4 flips; centre: a centre crop always; whole: the whole image resized, as "
+        "published; without train.augment it is always whole, as training is then",
+        choices=("centre", "crops", "whole"),
+    )
+
+
+@dataclass(frozen=True)
 class Engine:
     """Where the clients run. Threads and a GPU change bits, so a run keeps them."""
 
@@ -157,6 +170,7 @@ class Common:
     data: Data = field(default_factory=Data)
     partition: Partition = field(default_factory=Partition)
     phantom: Phantom = field(default_factory=Phantom)
+    eval: Evaluation = field(default_factory=Evaluation)
     engine: Engine = field(default_factory=Engine)
     rollout: Rollout = field(default_factory=Rollout)
     compare: Compare = field(default_factory=Compare)

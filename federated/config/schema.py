@@ -6,7 +6,7 @@ printed from them by ``consilium config --markdown``.
 
 from dataclasses import dataclass, field, fields
 
-from federated.config.common import Common, Data, Engine, Partition, Phantom
+from federated.config.common import Common, Data, Engine, Evaluation, Partition, Phantom
 from federated.config.fields import setting
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Contrast",
     "Data",
     "Engine",
+    "Evaluation",
     "Model",
     "Partition",
     "Personalise",
@@ -183,7 +184,10 @@ class Personalise:
         0.5, "share of train.lr at which these rounds begin, decayed to 0", low=0, high=10
     )
     margin: float = setting(
-        1.0, "standard errors by which another model must beat the kept one on validation", low=0
+        1.0,
+        "standard errors of the paired difference by which another model must beat the hospital's "
+        "own, or without one the kept, on validation",
+        low=0,
     )
 
 

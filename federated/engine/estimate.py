@@ -18,6 +18,7 @@ from federated.learning.network import network_boundary, network_of
 from federated.learning.optimizers import make_optimizer
 from federated.learning.terms import cross_entropy
 from federated.learning.training import train_round
+from federated.learning.views import MOST_VIEWS, final_view
 from federated.seeding import torch_generator
 
 VERSIONS = 3
@@ -31,7 +32,7 @@ class MethodEstimate:
     Attributes:
         method: Its name.
         steps: Optimiser steps of all sites in all rounds.
-        looks: Images that are evaluated in all rounds, counted once for each time.
+        looks: Images that are evaluated in all rounds and at the end, once for each time and view.
         seconds: Of one core.
         disk: Bytes of the vaults of all sites and of the server's checkpoint.
         sent: Bytes that one site sends and receives in a round, together.
@@ -53,7 +54,8 @@ def estimates(study: Study, sites: Sequence[SiteSummary]) -> list[MethodEstimate
 def _estimate(method: str, config: Config, sites: Sequence[SiteSummary]) -> MethodEstimate:
     step, look = _timed(config)
     steps = sum(steps_of(config, sum(site.counts["train"])) for site in sites) * config.rounds
-    looks = sum(sum(site.counts[s]) for site in sites for s in ("val", "test")) * config.rounds
+    evaluated = sum(sum(site.counts[s]) for site in sites for s in ("val", "test"))
+    looks = evaluated * (config.rounds + looks_at_the_end(config))
     model = network_of(config, 0)
     state, boundary = model.state_dict(), network_boundary(config, model)
     whole = sum(tensor.nbytes for tensor in state.values())
@@ -69,6 +71,12 @@ def steps_of(config: Config, images: int) -> int:
     train = config.train
     steps = train.local_epochs * max(1, math.ceil(images / train.batch_size))
     return min(steps, train.max_steps) if train.max_steps else steps
+
+
+def looks_at_the_end(config: Config) -> int:
+    """Return how often an image is seen at the end: by each candidate, in each view."""
+    candidates = 2 if config.personalise.epochs else 1
+    return candidates * (MOST_VIEWS if final_view(config) == "crops" else 1)
 
 
 def _timed(config: Config) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from functools import cached_property
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
 
 from federated.exchange.actions import Action
+from federated.exchange.candidates import CANDIDATES
 from federated.exchange.wire import BadReplyError, Report, records_of
 
 MOST_EXAMPLES = 2**29 - 1
@@ -99,7 +100,7 @@ TRAINED: Numbers = {
 }
 CHOSEN: Numbers = {
     "kept_round": is_count,
-    **dict.fromkeys(("chose_kept", "chose_personalised", "chose_own"), is_ratio),
+    **dict.fromkeys((f"chose_{model}" for model in CANDIDATES), is_ratio),
 }
 SERVERS_OWN = ("bytes_up", "bytes_down")
 """What the server itself records of a site."""
@@ -114,7 +115,7 @@ FORMS: Mapping[str, Mapping[tuple[str, str], Form]] = {
     Action.FINISH: {
         (split, model): Form(MEASURED, CHOSEN if model == "final" else {})
         for split in ("val", "test")
-        for model in ("kept", "personalised", "own", "final")
+        for model in (*CANDIDATES, "final")
     },
 }
 """Action -> (split, model) -> what a report on it holds."""

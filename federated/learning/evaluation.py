@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from federated.exchange.norms import holds_statistics
 from federated.learning.batches import Images, evaluation_slices, load_batch
 from federated.learning.compute import Compute, autocast
+from federated.learning.views import evaluation_views
 
 BATCH_PIXELS = 2**19
 """Pixels of an evaluation batch on a CPU: its maps then stay in the cache. The full network at 224
@@ -36,19 +37,40 @@ def outputs(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
 
 @torch.no_grad()
 def predict(
-    model: nn.Module, images: Images, compute: Compute
+    model: nn.Module, images: Images, compute: Compute, *, views: str = "centre"
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the probability of COVID for every image, (N,), and the mean cross-entropy."""
+    """Return the probability of COVID for every image, (N,), and the mean cross-entropy.
+
+    Args:
+        model: The network.
+        images: What to predict.
+        compute: Device and precision.
+        views: As for ``evaluation_views``; both results are of the mean of the views' logits.
+    """
     model.eval()
     probabilities, loss = [], 0.0
     for batch in evaluation_slices(len(images), evaluation_batch_size(images.size, compute.device)):
-        ids = torch.arange(len(images))[batch]
-        x, y = load_batch(images, ids, compute.device, None)
-        with autocast(compute.device, bf16=compute.bf16):
-            logits, _ = outputs(model, x)
-        loss += float(F.cross_entropy(logits, y, reduction="sum"))
+        logits = mean_logits(model, images, batch, compute, views=views)
+        labels = images.labels[batch].to(compute.device)
+        loss += float(F.cross_entropy(logits, labels, reduction="sum"))
         probabilities.append(logits.double().softmax(dim=1)[:, 1].cpu())
     return torch.cat(probabilities).numpy(), loss / len(images)
+
+
+def mean_logits(
+    model: nn.Module, images: Images, batch: slice, compute: Compute, *, views: str
+) -> Tensor:
+    """Return the mean over the views of float32 logits, (B, K), for a slice of the images.
+
+    One view after the other, so that a batch of many views is no larger than one of a single view.
+    """
+    # A copy, because torch takes no memory that is read-only, as mapped files are.
+    pixels = torch.from_numpy(images.pixels[batch].copy()).to(compute.device)
+    by_view = []
+    for x in evaluation_views(pixels, images.size, views):
+        with autocast(compute.device, bf16=compute.bf16):
+            by_view.append(outputs(model, x.contiguous(memory_format=torch.channels_last))[0])
+    return torch.stack(by_view).mean(dim=0)
 
 
 @torch.no_grad()

@@ -133,7 +133,8 @@ def _tables(run: Run) -> Iterable[str]:
     yield _section(
         "What each hospital uses in the end",
         choice_table(run),
-        "the kept model unless its own validation images clearly prefer another",
+        "its own model (without the method local: the kept one), unless its own validation images "
+        "clearly prefer another",
         most=MOST_ROWS,
     )
     yield _section("Training", effort_table(run), effort_sentence(run), most=MOST_ROWS)

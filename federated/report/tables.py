@@ -6,15 +6,13 @@ from functools import partial
 import pandas as pd
 
 from federated.config.presets import ALONE
+from federated.exchange.candidates import CANDIDATES
 from federated.plots.numbers import behind_local, label, mean_and_sd, names, shown_sites, values
 from federated.plots.text import DASH, number, plus_minus
 from federated.runs.columns import SITE
 from federated.runs.reading import Run
 
 TEST_METRICS = ("auc", "sensitivity", "specificity", "f1", "balanced_accuracy")
-
-CANDIDATES = ("kept", "personalised", "own")
-"""Models among which a site chooses in the end."""
 
 BEHIND = "↓"
 """Stands behind an AUC below the one that the site reaches alone."""
@@ -86,11 +84,11 @@ def method_table(run: Run, model: str = "kept") -> pd.DataFrame:
 
 
 def choice_table(run: Run) -> pd.DataFrame:
-    """Return what each site uses in the end; empty if nothing was personalised.
+    """Return what each site uses in the end; empty if there was nothing to choose.
 
     Columns method, seed, site, chosen, kept round, and test AUC of the kept and the final model.
     """
-    if values(run, "auc", "test", "personalised").empty:
+    if all(values(run, "auc", "test", name).empty for name in ("own", "personalised")):
         return pd.DataFrame()
     # It is told with the validation images, or without any with the test images.
     parts = [

@@ -24,9 +24,15 @@ def kept_model(vault: Path) -> Path | None:
 def predictions_file(vault: Path, model: str) -> Path:
     """Return where a site's predictions lie, image by image.
 
+    Those of the kept model are of the end's views once the site has finished, and before that of
+    the round it was kept in.
+
     Args:
         vault: Folder of one site, method and seed.
         model: ``kept`` or ``final``.
     """
-    kept = kept_model(vault) if model == "kept" else None
-    return vault / f"predictions-{model}.csv" if kept is None else kept.with_suffix(".csv")
+    at_the_end = vault / f"predictions-{model}.csv"
+    if at_the_end.exists() or model != "kept":
+        return at_the_end
+    kept = kept_model(vault)
+    return at_the_end if kept is None else kept.with_suffix(".csv")
