@@ -17,9 +17,9 @@ Float64 = npt.NDArray[np.float64]
 Memory = Mapping[str, Float64]
 Optimizer = Callable[[Float64, Float64, Memory, Server], tuple[Float64, Memory]]
 
-ADAM_BETA2 = 0.99
-ADAM_TAU = 1e-3
-"""Adaptivity of FedAdam, Reddi et al., ICLR 2021, arXiv 2003.00295, section 5."""
+BETA2 = 0.99
+TAU = 1e-3
+"""Decay of the second moment, and adaptivity: Reddi et al., ICLR 2021, arXiv 2003.00295."""
 
 
 def towards_mean(
@@ -41,13 +41,47 @@ def momentum(
 def adam(
     before: Float64, mean: Float64, memory: Memory, settings: Server
 ) -> tuple[Float64, Memory]:
-    """FedAdam, arXiv 2003.00295, algorithm 2, with the mean change as the gradient."""
+    """FedAdam: ``v <- beta2 v + (1 - beta2) d^2``."""
+    return adapted(before, mean, memory, settings, lambda v, d2: BETA2 * v + (1 - BETA2) * d2)
+
+
+def yogi(
+    before: Float64, mean: Float64, memory: Memory, settings: Server
+) -> tuple[Float64, Memory]:
+    """FedYogi: ``v <- v - (1 - beta2) d^2 sign(v - d^2)``, which moves slower than FedAdam's."""
+    return adapted(
+        before, mean, memory, settings, lambda v, d2: v - (1 - BETA2) * d2 * np.sign(v - d2)
+    )
+
+
+def adagrad(
+    before: Float64, mean: Float64, memory: Memory, settings: Server
+) -> tuple[Float64, Memory]:
+    """FedAdagrad: ``v <- v + d^2``, so that steps only ever shrink."""
+    return adapted(before, mean, memory, settings, lambda v, d2: v + d2)
+
+
+def adapted(
+    before: Float64,
+    mean: Float64,
+    memory: Memory,
+    settings: Server,
+    renewed: Callable[[Float64, Float64], Float64],
+) -> tuple[Float64, Memory]:
+    """Return arXiv 2003.00295, algorithm 2, with d the mean change: ``w + lr m / (sqrt v + tau)``.
+
+    Args:
+        before: The tensor before the round.
+        mean: The sites' mean of it.
+        memory: Its moments m and v, as ``first`` and ``second``.
+        settings: With ``lr``, and beta1 as ``momentum``.
+        renewed: From v and d^2 to the new v.
+    """
     change = mean - before
     first = memory.get("first", np.zeros(before.shape))
     first = settings.momentum * first + (1.0 - settings.momentum) * change
-    second = memory.get("second", np.full(before.shape, ADAM_TAU**2))
-    second = ADAM_BETA2 * second + (1 - ADAM_BETA2) * change**2
-    move = first / (np.sqrt(second) + ADAM_TAU)
+    second = renewed(memory.get("second", np.full(before.shape, TAU**2)), change**2)
+    move = first / (np.sqrt(second) + TAU)
     return before + settings.learning_rate * move, {"first": first, "second": second}
 
 
@@ -55,5 +89,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
     "none": towards_mean,
     "momentum": momentum,
     "adam": adam,
+    "yogi": yogi,
+    "adagrad": adagrad,
 }
 """By the choices of ``server.optimizer``."""

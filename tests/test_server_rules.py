@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from federated.config.schema import Server
+from federated.config.study import parse
 from federated.engine import run
 from federated.errors import UserError
 from federated.methods.seam import ServerRound
@@ -99,6 +100,48 @@ def test_adam_by_hand() -> None:
     m, v = 0.9 * m + 0.1 * (1.0 - w), 0.99 * v + 0.01 * (1.0 - w) ** 2
     w += 0.01 * m / (np.sqrt(v) + 1e-3)
     np.testing.assert_allclose(state.shared["weights/w"], [w], rtol=1e-12)
+
+
+FLOWERS = {
+    "fedavgm": ("FedAvgM", {"server_learning_rate": 1.0, "server_momentum": 0.9}),
+    "fedadam": ("FedAdam", {"eta": 0.01}),
+    "fedyogi": ("FedYogi", {"eta": 0.01}),
+    "fedadagrad": ("FedAdagrad", {"eta": 0.01}),
+}
+
+
+@pytest.mark.parametrize("method", FLOWERS)
+def test_flowers_strategies_take_the_servers_steps(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flower's v begins at 0, the paper's and ours at tau^2; its Adam corrects m and v for that."""
+    from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord
+    from flwr.serverapp import strategy as flower
+
+    name, arguments = FLOWERS[method]
+    theirs = getattr(flower, name)(**arguments)
+    before = np.array([0.5, -1.0, 0.0])
+    if name != "FedAvgM":
+        theirs.v_t = {"w": np.full(3, 1e-6)}
+    state = ServerState({"weights/w": before})
+    settings = server_of(method)
+    monkeypatch.setattr(flower.FedAvg, "configure_train", lambda *_: [])
+    for number, change in enumerate(([0.2, 1e-3, 0.0], [-0.1, 1e-3, 3.0], [1e-4, 0.5, -2.0]), 1):
+        mean = state.shared["weights/w"] + np.array(change)
+        aggregated = ArrayRecord({"w": Array(mean)}), MetricRecord()
+        monkeypatch.setattr(flower.FedAvg, "aggregate_train", lambda *_, a=aggregated: a)
+        if name == "FedAdam":
+            theirs.eta = 0.01 * (1 - 0.9 ** (number + 1)) / np.sqrt(1 - 0.99 ** (number + 1))
+        arrived = ArrayRecord({"w": Array(state.shared["weights/w"])})
+        theirs.configure_train(number, arrived, ConfigRecord(), None)
+        expected = theirs.aggregate_train(number, [])[0]["w"].numpy()
+        state = step(state, {"weights/w": mean}, settings)
+        np.testing.assert_allclose(state.shared["weights/w"], expected, rtol=1e-12)
+
+
+def server_of(method: str) -> Server:
+    """Return the settings of the server of a method."""
+    return parse({"methods": [method]}).by_method[method].server
 
 
 BEFORE = {**one(1.0), "control/w": np.array([0.5], np.float32)}

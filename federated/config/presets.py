@@ -58,6 +58,31 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             sharing__policy="all",
             train__proximal_mu=0.01,
         ),
+        "fedavgm": _method(
+            "silobn whose server adds momentum to the mean update",
+            "Hsu et al. 2019, arXiv 1909.06335",
+            sharing__policy="silobn",
+            server__optimizer="momentum",
+        ),
+        "fedadam": _method(
+            "silobn whose server takes the mean update as Adam's gradient",
+            "Reddi et al., ICLR 2021, arXiv 2003.00295",
+            sharing__policy="silobn",
+            server__optimizer="adam",
+        ),
+        "fedyogi": _method(
+            "silobn whose server takes the mean update as Yogi's gradient",
+            "Reddi et al., ICLR 2021, arXiv 2003.00295",
+            sharing__policy="silobn",
+            server__optimizer="yogi",
+        ),
+        "fedadagrad": _method(
+            "silobn whose server takes the mean update as Adagrad's gradient",
+            "Reddi et al., ICLR 2021, arXiv 2003.00295",
+            sharing__policy="silobn",
+            server__optimizer="adagrad",
+            server__momentum=0.0,
+        ),
         "fedbn": _method(
             "FedAvg with every batch-norm tensor private",
             "Li et al., ICLR 2021, arXiv 2102.07623",

@@ -143,13 +143,17 @@ class Server:
     )
     optimizer: str = setting(
         "none",
-        "what is done with the mean update: none (replace), momentum, adam",
-        choices=("none", "momentum", "adam"),
+        "what is done with the mean update: none (replace), momentum, adam, yogi, adagrad",
+        choices=("none", "momentum", "adam", "yogi", "adagrad"),
     )
     lr: float = setting(
-        0.0, "server learning rate; 0: that of the optimiser, 0.01 for adam and else 1", low=0
+        0.0,
+        "server learning rate; 0: that of the optimiser, 0.01 for adam, yogi and adagrad, else 1",
+        low=0,
     )
-    momentum: float = setting(0.9, "momentum, or beta1 of adam", low=0, high=0.9999)
+    momentum: float = setting(
+        0.9, "momentum, or beta1 of adam, yogi and adagrad", low=0, high=0.9999
+    )
     min_sites: int = setting(
         0, "fewest good replies that make a round; 0: more than half of the sites", low=0
     )
@@ -161,11 +165,11 @@ class Server:
     def learning_rate(self) -> float:
         """``lr``, or where it is 0 that of the optimiser.
 
-        Adam moves a weight by about its learning rate a round, whatever the sites found: 1 would be
-        ten times the spread of the first weights. 0.01 is within the range that did best in Reddi
-        et al., ICLR 2021, arXiv 2003.00295.
+        Adam, Yogi and Adagrad move a weight by about their learning rate a round, whatever the
+        sites found: 1 would be ten times the spread of the first weights. 0.01 is within the range
+        that did best in Reddi et al., ICLR 2021, arXiv 2003.00295.
         """
-        return self.lr or (0.01 if self.optimizer == "adam" else 1.0)
+        return self.lr or (0.01 if self.optimizer in ("adam", "yogi", "adagrad") else 1.0)
 
 
 @dataclass(frozen=True)
