@@ -19,7 +19,7 @@ from federated.learning.batches import Batch
 from federated.learning.compute import Compute
 from federated.learning.optimizers import make_optimizer
 from federated.learning.terms import CrossEntropy
-from federated.methods import parting, rules_of, scaffold
+from federated.methods import fedbabu, fedrep, parting, rules_of, scaffold
 from federated.methods.seam import ServerRound, SiteRound
 from federated.runs.reading import Run
 
@@ -207,6 +207,48 @@ def test_the_personal_model_never_leaves(run_tiny) -> None:
         if path.is_file() and "sites" not in path.relative_to(run.folder).parts:
             content = path.read_bytes()
             assert not any(secret in content for secret in secrets), path
+
+
+def body_and_head() -> nn.Sequential:
+    """Return two linear layers, of which ``1`` is the head."""
+    torch.manual_seed(5)
+    return nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+
+
+def arrived_body(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return what a server sends of the network: its body."""
+    return {f"weights/{n}": t for n, t in model.state_dict().items() if n.startswith("0.")}
+
+
+def by_hand(model: nn.Sequential, *layers: nn.Module) -> list[torch.Tensor]:
+    """Return the weights after SGD passes over the toy batches, each of which moves one layer."""
+    for layer in layers:
+        for x, labels, _ in toy_round(model, 3).batches():
+            loss = nn.functional.cross_entropy(model(x), labels)
+            gradients = torch.autograd.grad(loss, list(layer.parameters()))
+            with torch.no_grad():
+                for p, gradient in zip(layer.parameters(), gradients, strict=True):
+                    p.sub_(0.5 * gradient)
+    return list(model.parameters())
+
+
+def test_fedrep_moves_the_head_and_then_the_body() -> None:
+    model, reference = body_and_head(), body_and_head()
+    outcome = fedrep.site(toy_round(model, 3, sent=arrived_body(model)))
+    assert (outcome.trained.steps, outcome.trained.examples) == (6, 24)
+    expected = by_hand(reference, reference[1], reference[0])
+    for p, q in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(p, q)
+
+
+def test_fedbabu_moves_the_body_alone() -> None:
+    model, reference = body_and_head(), body_and_head()
+    outcome = fedbabu.site(toy_round(model, 3, sent=arrived_body(model)))
+    assert outcome.trained.steps == 3
+    assert outcome.trained.examples == 12
+    expected = by_hand(reference, reference[0])
+    for p, q in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(p, q)
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,20 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             sharing__policy="all",
             sharing__private="heads",
         ),
+        "fedrep": _method(
+            "FedPer that trains the heads alone first, and then the shared body alone",
+            "Collins et al., ICML 2021, arXiv 2102.07078",
+            code="federated.methods.fedrep:rules",
+            sharing__policy="all",
+            sharing__private="heads",
+        ),
+        "fedbabu": _method(
+            "FedPer whose heads keep their first weights while the federation trains",
+            "Oh, Kim and Yun, ICLR 2022, arXiv 2106.06042",
+            code="federated.methods.fedbabu:rules",
+            sharing__policy="all",
+            sharing__private="heads",
+        ),
         "moon": _method(
             "FedAvg with a contrast between the server's, the previous and the local model",
             "Li et al., CVPR 2021, arXiv 2103.16257",
