@@ -102,6 +102,19 @@ def test_runs_on_other_images_are_not_compared(tmp_path: Path) -> None:
     assert {m.method for m in both} == {"a/local", "a/fedavg", "c/local", "c/fedavg"}
 
 
+@pytest.mark.parametrize("content", ["", "split,image\ntest,a\n", "a,b\n1,2\n", "\x00\x01"])
+def test_damaged_predictions_end_in_one_sentence(
+    tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made_run(tmp_path / "run")
+    path = site_folder(run, "birch", "local", 1) / "kept-000001.csv"
+    path.write_text(content)
+    assert main(["compare", str(run.folder)]) == 2
+    assert f"{path} is damaged" in capsys.readouterr().err
+    path.unlink()
+    assert main(["compare", str(run.folder)]) == 0
+
+
 def test_patients_of_a_run_are_its_groups(run_tiny: RunTiny) -> None:
     run = run_tiny(methods="local,fedavg", rounds=1)
     models = scored([run])

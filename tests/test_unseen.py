@@ -171,5 +171,7 @@ def test_a_hospital_is_left_out_and_judged_by_models_that_never_saw_it(
         for state in last_states(without, "fedbn", 0).values()
     ]
     assert numbers["nearest"] in areas
+    with pytest.raises(UserError, match="--labelled -1"):
+        unseen.ask(given, tmp_path / "minus", labelled=-1)
     with pytest.raises(UserError, match="takes 3 hospitals"):
         unseen.ask({**given, "phantom.sites": "2"}, tmp_path / "two")

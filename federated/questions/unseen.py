@@ -58,6 +58,8 @@ def ask(given: Given, folder: Path, *, left_out: str = "", labelled: int = 20) -
     for name in sites:
         if name not in everyone:
             raise UserError(f"--of: there is no hospital {name} among {', '.join(everyone)}.")
+    if labelled < 0:
+        raise UserError(f"--labelled {labelled}: give a number of images, 0 for none.")
     models: list[Scored] = []
     for site in sites:
         others = ",".join(name for name in everyone if name != site)

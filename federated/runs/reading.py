@@ -188,9 +188,25 @@ class Run:
 
         They lie on the site's side and are readable here only because a simulation's sites share
         one disk.
+
+        Raises:
+            FileNotFoundError: there are none.
+            UserError: the file is damaged.
         """
-        vault = self.files.vault(site, method, seed)
-        return pd.read_csv(predictions_file(vault, which))
+        path = predictions_file(self.files.vault(site, method, seed), which)
+        try:
+            return pd.read_csv(
+                path,
+                usecols=["split", "image", "label", "probability"],
+                dtype={"split": "str", "image": "str", "label": "int64"},
+                keep_default_na=False,
+                converters={"probability": float},
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{path} is damaged ({reason(error).rstrip('.')}); put it back from a copy, or "
+                "take it away to go on without this site's predictions."
+            ) from error
 
 
 def _nothing_took_time() -> pd.DataFrame:

@@ -113,13 +113,16 @@ def scored(runs: Sequence[Run], model: str = "kept") -> list[Scored]:
     found: dict[str, list[Scored]] = {}
     for place, run in enumerate(runs):
         sites = sorted({str(site) for site in run.metrics["site"]})
-        groups = groups_by_site(run.study.common, sites)
-        for site in sites:
-            for method in run.study.common.methods:
-                tables = _tables(run, site, method, model)
-                if tables:
-                    one = _scored(site, labels[place, method], tables, groups.get(site, {}))
-                    found.setdefault(site, []).append(one)
+        tables = {
+            (site, method): tables
+            for site in sites
+            for method in run.study.common.methods
+            if (tables := _tables(run, site, method, model))
+        }
+        groups = groups_by_site(run.study.common, dict.fromkeys(site for site, _ in tables))
+        for (site, method), by_seed in tables.items():
+            one = _scored(site, labels[place, method], by_seed, groups.get(site, {}))
+            found.setdefault(site, []).append(one)
     for site, models in found.items():
         _refuse_other_images(site, models)
     return [one for site in sorted(found) for one in found[site]]

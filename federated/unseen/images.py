@@ -17,6 +17,7 @@ from federated.data.formats.table import is_image
 from federated.data.grouping import groups_by_site
 from federated.data.site import SPLITS, Split
 from federated.errors import UserError
+from federated.lazy import pd
 from federated.learning.batches import Images
 
 TABLES = (".csv", ".parquet")
@@ -59,13 +60,14 @@ def unlabelled(run: Common, folder: Path) -> Split:
     Raises:
         UserError: there is no image, or one is unusable.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and is_image(path))
+    every = folder.absolute().rglob("*")
+    paths = sorted(path for path in every if path.is_file() and is_image(path))
     if not paths:
         raise UserError(f"--data {folder}: there is no image in this folder.")
-    rows = ["path,label,site", *(f'"{path.absolute()}",0,unlabelled' for path in paths)]
+    rows = pd.DataFrame({"path": map(str, paths), "label": 0, "site": "unlabelled"})
     with tempfile.TemporaryDirectory() as made:
         manifest = Path(made) / "images.csv"
-        manifest.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        rows.to_csv(manifest, index=False)
         _, found = labelled(replace(run, data=replace(run.data, columns="", labels="")), manifest)
     [split] = found.values()
     return split
