@@ -33,6 +33,7 @@ ROOMS = (
     "engine",
     "questions",
     "report",
+    "sweeps",
     "commands",
 )
 """The rooms of ``federated`` from the bottom to the top; each uses only those before it."""

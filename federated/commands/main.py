@@ -17,6 +17,7 @@ from federated.commands import (
     folders,
     machine,
     questions,
+    sweep,
     unseen,
 )
 from federated.commands.ending import (
@@ -114,6 +115,7 @@ def _parser() -> tuple[Parser, Any]:
     comparing.add(commands)
     unseen.add(commands)
     questions.add(commands)
+    sweep.add(commands)
     machine.add(commands)
     folders.add(commands)
     beginning.add(commands)

@@ -1,0 +1,144 @@
+"""Tables of a sweep for a paper and a page: mean ± sd over the seeds, published figures beside."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from federated.errors import UserError
+from federated.plots.text import DASH, markdown, plus_minus
+from federated.sweeps.results import read_cells, tidy
+
+SHOWN: Mapping[str, str] = {
+    "auc": "AUC",
+    "accuracy": "accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "f1": "F1",
+}
+PUBLISHED: Mapping[tuple[str, str], float] = {
+    ("sars-cov-2", "auc"): 0.962,
+    ("covid-ct", "auc"): 0.853,
+}
+"""Of Wang, Liu and Dou 2020: pooled training, the checkpoint chosen on test images."""
+PUBLISHED_ROW = "published: pooled, chosen on test images (Wang et al. 2020)"
+
+MARKED = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", DASH: "--"}
+"""What LaTeX writes otherwise."""
+
+
+def numbers(results: Path, model: str = "final") -> pd.DataFrame:
+    """Return test metrics over seeds: run, method, site, metric, mean, sd, seeds.
+
+    Args:
+        results: Folder of a sweep's results.
+        model: ``kept`` or ``final``.
+
+    Raises:
+        UserError: there are no results.
+    """
+    frame = tidy(results)
+    frame = frame[
+        (frame["split"] == "test") & (frame["model"] == model) & frame["metric"].isin(list(SHOWN))
+    ]
+    groups = frame.groupby(["run", "method", "site", "metric"], sort=False)["value"]
+    table = groups.agg(["mean", "std", "count"]).reset_index()
+    return table.rename(columns={"std": "sd", "count": "seeds"})
+
+
+def table_of(results: Path, model: str = "final") -> pd.DataFrame:
+    """Return the table as text: a row per run and method, a column per site and metric."""
+    frame = numbers(results, model)
+    rows = []
+    for (run, method), group in frame.groupby(["run", "method"], sort=False):
+        seeds = int(group["seeds"].max())
+        row = {"run": run, "method": method, "seeds": str(seeds)}
+        for one in group.itertuples():
+            row[f"{one.site} {SHOWN[str(one.metric)]}"] = plus_minus(one.mean, one.sd)  # type: ignore[arg-type]
+        rows.append(row)
+    sites = sorted(frame["site"].unique())
+    columns = [f"{site} {header}" for site in sites for header in SHOWN.values()]
+    table = pd.DataFrame(rows, columns=["run", "method", "seeds", *columns])
+    if published := _published(table):
+        table = pd.concat([table, pd.DataFrame([published])], ignore_index=True)
+    if table["run"].dropna().nunique() == 1:
+        table = table.drop(columns="run")
+    return table.fillna(DASH)
+
+
+def _published(table: pd.DataFrame) -> dict[str, str]:
+    found = {
+        column: f"{figure:.3f}"
+        for (site, metric), figure in PUBLISHED.items()
+        if (column := f"{site} {SHOWN[metric]}") in table
+    }
+    return {"method": PUBLISHED_ROW, **found} if found else {}
+
+
+def latex(table: pd.DataFrame) -> str:
+    """Return a table of text as a LaTeX tabular with the rules of booktabs."""
+    rows = [[_escaped(str(name)) for name in table.columns]]
+    rows += [[_escaped(cell) for cell in row] for row in table.to_numpy().tolist()]
+    head, *body = [" & ".join(row) + r" \\" for row in rows]
+    first = r"\begin{tabular}{" + "l" * len(table.columns) + "}"
+    lines = [first, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return "".join(MARKED.get(letter, letter) for letter in text)
+
+
+def effort_text(results: Path) -> str:
+    """Return by site how many steps and images the cells trained, and whether all trained alike."""
+    rows = [
+        (site, done["steps"], done["images_seen"])
+        for facts, _ in read_cells(results)
+        for site, done in facts["trained"].items()
+    ]
+    table = pd.DataFrame(rows, columns=["site", "steps", "images"])
+    spans = table.groupby("site").agg(["min", "max"])
+    parts = []
+    for site, span in spans.iterrows():
+        texts = [_span(span[name, "min"], span[name, "max"]) for name in ("steps", "images")]
+        parts.append(f"{site} {texts[0]} optimiser steps and {texts[1]} images seen")
+    least, most = (spans.xs(end, axis=1, level=1) for end in ("min", "max"))
+    alike = bool((least.to_numpy() == most.to_numpy()).all())
+    head = "Training of each cell" if alike else "WARNING: not all cells trained equally long"
+    return f"{head}: {'; '.join(parts)}."
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
+
+
+def write_tables(results: Path) -> list[Path]:
+    """Write a sweep's table as Markdown, LaTeX and CSV beside its results; return the paths.
+
+    Raises:
+        UserError: there are no results.
+    """
+    table = table_of(results)
+    texts = {
+        "table.md": page_of(results),
+        "table.tex": latex(table),
+        "table.csv": numbers(results).to_csv(index=False),
+    }
+    for name, text in texts.items():
+        (results / name).write_text(text, encoding="utf-8")
+    return [results / name for name in texts]
+
+
+def page_of(results: Path) -> str:
+    """Return a sweep's table with what a reader has to know, as Markdown."""
+    facts = [facts for facts, _ in read_cells(results)]
+    if not facts:
+        raise UserError(f"{results} holds no results of a sweep; name the folder that one wrote.")
+    codes = sorted({one["code_sha256"][:12] for one in facts})
+    lines = [
+        f"{len(facts)} cells; test metrics of the model that each site uses in the end, mean ± sd "
+        f"over the seeds, threshold 0.5. {effort_text(results)} Code {', '.join(codes)}.",
+        "",
+        *markdown(table_of(results)),
+    ]
+    return "\n".join(lines) + "\n"
