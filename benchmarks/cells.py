@@ -38,7 +38,7 @@ SETTINGS = {
 }
 
 
-IMAGES = {"large": 320, "small": 40}
+IMAGES = {"large": 160, "small": 20}
 """Of each class at each hospital."""
 
 
