@@ -5,8 +5,9 @@ python benchmarks/cells.py [--repeats 3]
 Four cells (two methods, two seeds) at two hospitals, one with eight times the images of the
 other, so that one by one nearly half of the time of two workers is waiting for the larger.
 Throughput is cells a second, from the first round's start to the last cell's end; the start of
-Ray is not in it. Beside it the ceiling: how much more two bare processes do than one, measured as
-in scaling.py.
+Ray is not in it. Busy is the share of that time in which the workers are at a site's work, which
+other programs beside it hardly change. The ceiling is how much more two bare processes do than one,
+measured as in scaling.py.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from datetime import datetime
+import time
 from itertools import count
 from pathlib import Path
 
@@ -53,22 +54,28 @@ def write_images(folder: Path) -> None:
                 Image.fromarray(pixels).save(folder / site / label / f"{number}.png")
 
 
-def cell_seconds(folder: Path, workers: int) -> float:
-    """Return the seconds from the first cell's start to the last one's end."""
+def cell_seconds(folder: Path, workers: int) -> tuple[float, float]:
+    """Return the seconds from the first cell's start to the last one's end, and the busy share.
+
+    That is the share of the workers' time in which they are at a site's work.
+    """
     root = folder.parent
     places = {"folder": folder, "data.folder": root / "images", "data.cache": root / "cache"}
     given = {**SETTINGS, **places, "engine.workers": workers}
     words = [f"{key}={value}" for key, value in given.items()]
-    command = [sys.executable, "-m", "federated.commands.main", "run", "--no-report", "--quiet"]
-    subprocess.run([*command, *words], check=True)
-    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-    times = {
-        kind: [datetime.fromisoformat(e["time"]) for e in events if e["kind"] == kind]
-        for kind in ("cell-started", "cell-ended")
-    }
-    sizes = {e["site"]: e["num_examples"] for e in events if e["kind"] == "site-registered"}
-    print(f"{workers} workers, training images {sizes}", flush=True)
-    return (max(times["cell-ended"]) - min(times["cell-started"])).total_seconds()
+    command = [sys.executable, "-m", "federated.commands.main", "run", "--no-report", "--json"]
+    began, ended, busy, at_work, last = 0.0, 0.0, 0.0, 0, 0.0
+    with subprocess.Popen([*command, *words], stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            kind, now = json.loads(line)["kind"], time.perf_counter()
+            busy += at_work * (now - last) if began else 0.0
+            last = now
+            at_work += {"site-started": 1, "site-ended": -1}.get(kind, 0)
+            began = began or (now if kind == "cell-started" else 0.0)
+            ended = now if kind == "cell-ended" else ended
+    if process.returncode:
+        sys.exit(f"the run with {workers} workers failed")
+    return ended - began, busy / (ended - began) / workers
 
 
 def main() -> None:
@@ -84,7 +91,9 @@ def main() -> None:
         for _ in range(arguments.repeats):
             for workers in (1, 2):
                 folder = Path(scratch) / f"run-{next(number)}"
-                seconds.setdefault(f"{workers} workers", []).append(cell_seconds(folder, workers))
+                took, share = cell_seconds(folder, workers)
+                seconds.setdefault(f"{workers} workers", []).append(took)
+                print(f"{workers} workers: busy {share:.3f} of {took:.1f} s", flush=True)
             for processes in (1, 2):
                 took = bare_seconds(processes, 1)
                 seconds.setdefault(f"{processes} bare processes", []).append(took)
