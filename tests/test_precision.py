@@ -9,13 +9,12 @@ from test_plots import full_rows, write_run
 from torch import Tensor, nn
 
 from federated.commands.main import main
-from federated.config.given import read_toml
-from federated.config.study import parse
 from federated.learning.compute import Compute
 from federated.learning.terms import ModelContrast, Step
 from federated.report import summary_table
 from federated.report.precision import differences, precisions
 from federated.runs.reading import Run, load
+from federated.sweeps.plan import read_sweep
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -32,7 +31,8 @@ def run_on(folder: Path, *, native: bool, **settings: object) -> Run:
     "path", [p for p in sorted(CONFIGS.rglob("*.toml")) if p.stem != "demo"], ids=lambda p: p.stem
 )
 def test_whatever_is_published_pins_its_precision(path: Path) -> None:
-    configs = parse(read_toml(path)).by_method.values()
+    runs = read_sweep(path, {}).runs  # a run's file is a sweep of one
+    configs = [config for run in runs for config in run.study.by_method.values()]
     assert {config.train.precision for config in configs} == {"fp32"}
 
 
