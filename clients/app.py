@@ -12,6 +12,7 @@ from flwr.clientapp import ClientApp
 
 from clients import finish, pooled, work
 from clients.node import (
+    NodeConfigError,
     NotHereError,
     NoVaultError,
     OtherCodeError,
@@ -32,6 +33,7 @@ from federated.exchange.failures import (
     FAILED,
     NO_SPACE,
     NO_VAULT,
+    NODE_CONFIG,
     NOT_HERE,
     OTHER_CODE,
     REASONS,
@@ -55,6 +57,7 @@ CODES: Mapping[type[Exception], int] = {
     NotHereError: NOT_HERE,
     VaultError: BAD_VAULT,
     NoVaultError: NO_VAULT,
+    NodeConfigError: NODE_CONFIG,
 }
 """Codes of the error replies; whatever else happens is ``FAILED``."""
 
@@ -113,6 +116,7 @@ def members(message: Message, context: Context) -> tuple[Order, list[Site]]:
         OtherCodeError: it comes from other code.
         NotHereError: it is about what is not here.
         NoVaultError: there is no place for private state.
+        NodeConfigError: the node-config lacks what the run needs.
     """
     order, study = received(message), study_of(context)
     names, root = named_sites(order, context, study), vault_root(context, order)

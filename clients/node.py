@@ -3,20 +3,24 @@
 A node is told who it is by its node-config: ``site = "NAME"``. In a simulation, where it has only
 ``partition-id`` k of ``num-partitions`` n, it hosts the sites k, k + n, k + 2n, ... in name order.
 ``vault = "FOLDER"`` says where private state lives, and any setting, such as ``data.covid-ct``, may
-be given there too.
+be given there too. A node with a ``site`` reads and writes only what its node-config names: no path
+of the server's is followed on a hospital's disk.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from flwr.app import ConfigRecord, Context, Message
 
 from federated.config.given import flatten
+from federated.config.identity import DATA_PATHS
 from federated.config.study import Study
 from federated.config.writing import study_from
 from federated.data import site_names
 from federated.exchange.actions import Action
 from federated.exchange.fingerprint import code_digest
-from federated.exchange.orders import check_order
+from federated.exchange.orders import check_order, is_name
 from federated.exchange.wire import ALL_SITES, BadOrderError, Order, unpack_order
 from federated.runs.folder import RunFolder
 
@@ -29,6 +33,10 @@ class NotHereError(Exception):
     """An order about a site, method, seed or round that this node does not have."""
 
 
+class NodeConfigError(Exception):
+    """The node-config lacks what the run needs, or names a site that cannot be."""
+
+
 class NoVaultError(Exception):
     """The node has no folder for private state."""
 
@@ -36,16 +44,48 @@ class NoVaultError(Exception):
 def study_of(context: Context) -> Study:
     """Return the run as this node sees it: the run-config, then the node's own settings."""
     own = {key: value for key, value in context.node_config.items() if key not in NODE_KEYS}
-    return study_from({**flatten(context.run_config), **own})
+    given = flatten(context.run_config)
+    if "site" in context.node_config:
+        given = without_places(given, own)
+    return study_from({**given, **own})
 
 
 NODE_KEYS = ("site", "vault", "partition-id", "num-partitions")
+PLACES = tuple(f"data.{name.replace('_', '-')}" for name in DATA_PATHS)
+"""Settings that name data or their cache on a disk."""
+SOURCES = tuple(key for key in PLACES if key != "data.cache")
+FILES = ("modules", "model.start", "rollout.scenario")
+"""Other settings that name files; a run that has one is another run without it."""
+
+
+def without_places(given: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the server's settings without what names a place on a disk.
+
+    Args:
+        given: The run-config, as dotted keys.
+        own: What the node-config sets.
+
+    Raises:
+        NodeConfigError: the run needs data or a file, and the node-config does not say where it is.
+    """
+    missing = [key for key in FILES if given.get(key) and not own.get(key)]
+    if any(given.get(key) for key in SOURCES) and not any(own.get(key) for key in SOURCES):
+        missing.append(f"one of {', '.join(SOURCES)}")
+    if missing:
+        raise NodeConfigError(f"the run needs what --node-config does not set: {missing}")
+    return {key: value for key, value in given.items() if key not in (*PLACES, *FILES)}
 
 
 def hosted_sites(context: Context, study: Study) -> tuple[str, ...]:
-    """Return which hospitals this node acts for."""
+    """Return which hospitals this node acts for.
+
+    Raises:
+        NodeConfigError: its site's name cannot name a folder.
+    """
     own = context.node_config
     if "site" in own:
+        if not is_name(str(own["site"])):
+            raise NodeConfigError(f"site = {own['site']!r:.80} is not a name without separators")
         return (str(own["site"]),)
     return site_names(study.common)[int(own["partition-id"]) :: int(own["num-partitions"])]
 
@@ -54,11 +94,14 @@ def vault_root(context: Context, order: Order) -> Path:
     """Return the folder of this node's vaults: its own, or one in the run's folder.
 
     Raises:
-        NoVaultError: it has none of its own, and the order names no run's folder on this machine.
+        NoVaultError: it has none of its own, and it is a hospital's, or the order names no run's
+            folder on this machine.
     """
     if own := context.node_config.get("vault"):
         # A folder a run: a node's vault outlives the runs that it takes part in.
         return Path(str(own)) / order.run
+    if "site" in context.node_config:
+        raise NoVaultError("node-config has a site and no vault")
     # A server on another machine must not have folders made anywhere on this one.
     files = RunFolder(Path(order.folder))
     if not files.config.is_file():
@@ -98,6 +141,8 @@ def named_sites(order: Order, context: Context, study: Study) -> list[str]:
         raise NotHereError(f"the run has {config.rounds} rounds and no round {order.round}")
     names = [order.site] if order.site else list(hosted)
     if order.site == ALL_SITES and config.train.pooled:
+        if "site" in context.node_config:
+            raise NotHereError("pooled training needs all images, and this node has one site's")
         return list(site_names(study.common))
     if not names or not set(names) <= set(hosted):
         raise NotHereError(f"this node hosts {hosted} and not {names}")

@@ -1,5 +1,6 @@
 """`flwr run .`: the same two apps under Flower's own runtime, to the same bits."""
 
+import io
 import os
 import shutil
 import signal
@@ -7,10 +8,12 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from flwr.cli.build import build_fab_from_disk
 from test_laws import numbers
 
 from federated.runs.reading import load
@@ -39,6 +42,19 @@ def stop_superlink(home: Path) -> None:
                 os.kill(int(process.name), signal.SIGKILL)
         except (OSError, ValueError):
             continue
+
+
+def test_the_bundle_holds_the_three_packages_and_no_more() -> None:
+    bundle = build_fab_from_disk(ROOT)
+    names = zipfile.ZipFile(io.BytesIO(bundle)).namelist()
+    packages = ("federated", "clients", "server")
+    expected = {str(p.relative_to(ROOT)) for name in packages for p in (ROOT / name).rglob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == expected
+    assert {name for name in names if not name.startswith(packages)} == {
+        ".info/CONTENT",
+        "LICENSE",
+        "pyproject.toml",
+    }
 
 
 @pytest.mark.ray

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 FAILED, DIVERGED, OTHER_CODE, NOT_ANSWERED, CRASHED = 1001, 1002, 1003, 1004, 1005
 BAD_ORDER, BAD_WEIGHTS, NOT_HERE, NO_VAULT, BAD_VAULT, NO_SPACE = 1006, 1007, 1008, 1009, 1010, 1011
+NODE_CONFIG = 1012
 
 REASONS: Mapping[int, str] = MappingProxyType(
     {
@@ -25,6 +26,9 @@ REASONS: Mapping[int, str] = MappingProxyType(
         BAD_VAULT: "its vault does not go on from where the federation is: it is damaged, deleted, "
         "older, or of another run; its own log says which",
         NO_SPACE: "it could not write to its vault: its disk is full, over quota or read-only",
+        NODE_CONFIG: "its node-config does not fit the run: its site's name has a separator, or it "
+        "does not say where the run's data or files are on its machine, such as --node-config "
+        "'data.folder=\"FOLDER\"'; its own log says which",
         # Flower's own.
         0: "it failed in Flower",
         1: "its ClientApp could not be loaded",
