@@ -18,6 +18,7 @@ from federated.engine import run
 from federated.errors import UserError
 from federated.questions.trials import trial
 from server.opening import opened
+from server.relay import Relay
 
 
 def values(key: Key) -> st.SearchStrategy[Any]:
@@ -185,7 +186,7 @@ def test_resume_the_record_and_questions_agree_on_what_may_differ(
         changed = parse({**given_, name: value})
         with (
             pytest.raises(UserError, match="holds a run with other settings"),
-            opened(folder, changed, None),
+            opened(folder, changed, None, relay=Relay()),
         ):
             pass
         with pytest.raises(UserError, match="holds a run with other settings"):

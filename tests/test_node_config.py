@@ -13,7 +13,7 @@ from federated.exchange.actions import Action
 from federated.exchange.failures import NO_VAULT, NODE_CONFIG
 from federated.exchange.wire import ALL_SITES, Order
 
-SITE = {"site": "phantom-1"}
+SITE: dict[str, bool | float | int | str] = {"site": "phantom-1"}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_the_server_hears_which_kind_of_setting_is_missing(ward: Ward) -> None:
     context = node(ward, {"vault": str(ward.vault)}, data__folder="/etc")
     reply = app(ward.message(), context)
     assert reply.error.code == NODE_CONFIG
-    assert "/etc" not in reply.error.reason
+    assert reply.error.reason is not None and "/etc" not in reply.error.reason
     assert "data.folder" in (ward.vault / "phantom-1" / "site.log").read_text()
 
 
@@ -75,7 +75,8 @@ def test_a_sites_name_has_no_separator(ward: Ward, name: str) -> None:
     with pytest.raises(NodeConfigError, match="separators"):
         hosted_sites(context, study_of(context))
     message, before = ward.message(), ward.files()
-    message.content["order"].update({"site": "", "round": 0})
+    order = message.content["order"]
+    order["site"], order["round"] = "", 0  # type: ignore[assignment]
     asked = Message(message.content, context.node_id, Action.REGISTER)
     assert app(asked, context).error.code == NODE_CONFIG
     assert ward.files() == before
@@ -83,7 +84,8 @@ def test_a_sites_name_has_no_separator(ward: Ward, name: str) -> None:
 
 def test_pooled_training_is_refused_by_one_hospital(ward: Ward) -> None:
     order = Order("pooled", 0, 1, ALL_SITES, str(ward.folder / "run"), "")
-    for own, is_refused in ((SITE, True), ({"partition-id": 0, "num-partitions": 3}, False)):
+    simulated: dict[str, bool | float | int | str] = {"partition-id": 0, "num-partitions": 3}
+    for own, is_refused in ((SITE, True), (simulated, False)):
         context = ward.context(has_vault=False)
         context.node_config, context.run_config = own, {**ward.given, "methods": "pooled"}
         study = study_of(context)

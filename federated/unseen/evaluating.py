@@ -12,6 +12,7 @@ from federated.data.site import Split
 from federated.lazy import pd
 from federated.learning.evaluation import predict
 from federated.learning.metrics import auc
+from federated.learning.views import final_view
 from federated.runs.reading import Run
 from federated.statistics.images import Scored
 from federated.statistics.interval import Floats
@@ -28,7 +29,8 @@ def probabilities(run: Run, method: str, seed: int, state: State, split: Split) 
     config = run.study.by_method[method]
     compute = compute_of(config)
     network = network_with(config, seed, state).to(compute.device)
-    return predict(network, as_images(split, config.data.image_size), compute)[0]
+    images = as_images(split, config.data.image_size)
+    return predict(network, images, compute, views=final_view(config))[0]
 
 
 def state_for(
