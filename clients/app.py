@@ -22,8 +22,8 @@ from clients.node import (
     study_of,
     vault_root,
 )
+from clients.private_folder import VaultError, log_failure, private_folder
 from clients.site import Site, open_site, open_vault
-from clients.vault import VaultError, log_failure, private_folder
 from federated.exchange.actions import Action
 from federated.exchange.failures import (
     BAD_ORDER,

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from clients.private_folder import private_folder
 from clients.resident import resident
-from clients.vault import Vault, private_folder
+from clients.vault import Vault
 from federated.config.rollout import Calendar
 from federated.config.schema import Config
 from federated.data import load_site, site_names

@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from clients.private_folder import private_folder
 from clients.site import Site, open_site
-from clients.vault import Vault, private_folder
+from clients.vault import Vault
 from federated.config.study import parse
 from federated.exchange.sharing import release
 from federated.exchange.wire import Order

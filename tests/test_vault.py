@@ -8,13 +8,11 @@ import pytest
 import torch
 
 import clients.vault as vault_module
+from clients.private_folder import VaultError, log_failure, private_folder
 from clients.vault import (
     VERSIONS_KEPT,
     Vault,
-    VaultError,
     kept_name,
-    log_failure,
-    private_folder,
 )
 from federated.engine import run
 from federated.storage import DamagedFileError, read_tensors, write_bytes, write_tensors
