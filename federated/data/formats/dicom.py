@@ -113,7 +113,7 @@ def _pixels(path: Path, header: Any) -> Numbers:
     frames = int(header.get("NumberOfFrames") or 1)
     try:
         pixels: Numbers = header.pixel_array
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:
         if "missing" in str(error) or "plugin" in str(error):
             syntax = header.file_meta.TransferSyntaxUID.name
             raise UserError(
