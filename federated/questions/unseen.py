@@ -7,6 +7,7 @@ at once, by models that are final.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,6 @@ from federated.config.study import parse
 from federated.data import load_site, site_names
 from federated.data.site import SiteData
 from federated.errors import UserError
-from federated.learning.metrics import THRESHOLD
 from federated.plots.rows import MOST_ROWS, name_rows, shifts
 from federated.plots.style import DOUBLE, SITE_COLOURS, legend_below, panels, styled
 from federated.plots.text import DASH
@@ -28,7 +28,7 @@ from federated.questions.trials import the_method, trial
 from federated.rollout.scenario import scenario_of
 from federated.runs.reading import Run
 from federated.statistics.images import Scored
-from federated.unseen.evaluating import probabilities
+from federated.unseen.evaluating import scored
 from federated.unseen.images import as_images, numbered_groups
 from federated.unseen.models import State, compute_of, last_states, site_state
 from federated.unseen.norms import POLICIES, Newcomer, state_by
@@ -105,23 +105,9 @@ def _states(run: Run, data: SiteData, method: str, seed: int, labelled: int) -> 
 
 
 def _scored(run: Run, data: SiteData, method: str, policy: str, states: list[State]) -> Scored:
-    seeds, test = run.study.common.seeds, data.test
-    groups, known = numbered_groups(run.study.common, data.name, test.ids)
-    scores = [
-        probabilities(run, method, seed, state, test)
-        for seed, state in zip(seeds, states, strict=True)
-    ]
-    return Scored(
-        site=data.name,
-        method=policy,
-        seeds=tuple(seeds),
-        images=test.ids,
-        labels=test.labels,
-        scores=np.stack(scores),
-        groups=np.array(groups, dtype=np.int64),
-        is_grouped=known,
-        thresholds=np.full(len(seeds), THRESHOLD),
-    )
+    groups = numbered_groups(run.study.common, data.name, data.test.ids)
+    one = scored(run, method, states, data.test, site=data.name, groups=groups)
+    return replace(one, method=policy)
 
 
 def _row(one: Scored) -> dict[str, object]:

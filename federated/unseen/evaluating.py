@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from federated.data import load_site
 from federated.data.site import Split
 from federated.lazy import pd
 from federated.learning.evaluation import predict
-from federated.learning.metrics import auc
+from federated.learning.metrics import THRESHOLD, auc
 from federated.learning.views import final_view
 from federated.runs.reading import Run
 from federated.statistics.images import Scored
@@ -62,32 +63,54 @@ def evaluated(
         policy: ``own``: the site's model as it is; else one of ``norms.POLICIES``.
     """
     config, found = labelled(run.study.common, place)
-    seeds, told = run.study.common.seeds, []
+    told = []
     for name, split in found.items():
-        groups, known = numbered_groups(config, name, split.ids)
+        groups = numbered_groups(config, name, split.ids)
         for method in methods:
             states = [
                 state_for(run, site, method, seed, model=model, policy=policy, split=split)
-                for seed in seeds
+                for seed in run.study.common.seeds
             ]
-            scores = [
-                probabilities(run, method, seed, state, split)
-                for seed, state in zip(seeds, states, strict=True)
-            ]
-            told.append(
-                Scored(
-                    site=name,
-                    method=method,
-                    seeds=tuple(seeds),
-                    images=split.ids,
-                    labels=split.labels,
-                    scores=np.stack(scores),
-                    groups=np.array(groups, dtype=np.int64),
-                    is_grouped=known,
-                    thresholds=_thresholds(run, site, method, model),
-                )
-            )
+            one = scored(run, method, states, split, site=name, groups=groups)
+            told.append(replace(one, thresholds=_thresholds(run, site, method, model)))
     return told
+
+
+def scored(
+    run: Run,
+    method: str,
+    states: Sequence[State],
+    split: Split,
+    *,
+    site: str,
+    groups: tuple[list[int], bool],
+) -> Scored:
+    """Return what a method's models say of the images of a split, at the threshold 0.5.
+
+    Args:
+        run: Whose models.
+        method: Of the run.
+        states: A model a seed of the run.
+        split: n images with their labels.
+        site: What their hospital is called.
+        groups: Of ``numbered_groups``.
+    """
+    seeds, (numbers, known) = run.study.common.seeds, groups
+    scores = [
+        probabilities(run, method, seed, state, split)
+        for seed, state in zip(seeds, states, strict=True)
+    ]
+    return Scored(
+        site=site,
+        method=method,
+        seeds=tuple(seeds),
+        images=split.ids,
+        labels=split.labels,
+        scores=np.stack(scores),
+        groups=np.array(numbers, dtype=np.int64),
+        is_grouped=known,
+        thresholds=np.full(len(seeds), THRESHOLD),
+    )
 
 
 def _thresholds(run: Run, site: str, method: str, model: str) -> Floats:
