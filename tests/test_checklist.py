@@ -6,7 +6,8 @@ from test_compare import made_run
 from test_plots import full_rows, write_run
 
 from federated.commands.main import main
-from federated.report.checklist import BLANK, facts_of, write_checklist
+from federated.config.schema import Personalise
+from federated.report.checklist import BLANK, _updating, facts_of, write_checklist
 from federated.report.checklists import CLAIM, GUIDELINES
 from federated.statistics.hospitals import over_hospitals
 from federated.statistics.images import scored
@@ -38,3 +39,9 @@ def test_the_command_fills_in_numbers_and_marks_blanks(tmp_path: Path) -> None:
     local = over_hospitals(scored([run])).set_index("method").loc["local"]
     assert f"local: mean AUC {local['mean']:.3f}, worst {local['worst']:.3f}" in path.read_text()
     assert "2 hospitals: alder, birch" in path.read_text()
+
+
+def test_what_a_hospital_does_alone_is_told_in_its_order() -> None:
+    assert _updating(Personalise()) == "None."
+    both = _updating(Personalise(share=0.25, epochs=3))
+    assert both == "Each hospital: the last 25% of the rounds alone, then 3 epochs of its own."

@@ -3,13 +3,15 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from federated.commands import machine
 from federated.commands.main import main
 from federated.config.study import parse
 from federated.data import prepare
-from federated.engine.estimate import estimates, steps_of
+from federated.engine.estimate import estimates
 from federated.learning.batches import Images, round_batches
 
 
@@ -51,22 +53,20 @@ def test_a_dry_run_counts_steps_as_training_does_and_writes_no_run(
         "data.cache": str(tmp_path / "cache"),
         "engine.kind": "inline",
     }
-    study = parse(given)
-    sites = prepare(study.common)
-    local, fedavg = estimates(study, sites)
-    import torch
-
-    per_round = 0
-    for site in sites:
-        count = sum(site.counts["train"])
-        images = Images(torch.zeros(count, 16, 16).byte().numpy(), torch.arange(count) % 2, 16)
-        train = study.by_method["local"].train
-        per_round += len(list(round_batches(images, train, torch.Generator(), torch.device("cpu"))))
-    assert local.steps == fedavg.steps == 3 * per_round
-    assert local.sent == 0 < fedavg.sent
-    assert math.isfinite(local.seconds) and local.seconds > 0
-    config = study.by_method["local"]
-    assert steps_of(config, 20) == 3
+    sites = prepare(parse(given).common)
+    for train in ({}, {"train.max-steps": 2}, {"train.max-steps": 7}, {"train.local-epochs": 2}):
+        study = parse({**given, **train})
+        local, fedavg = estimates(study, sites)
+        per_round = 0
+        for site in sites:
+            count = sum(site.counts["train"])
+            images = Images(np.zeros((count, 16, 16), np.uint8), torch.arange(count) % 2, 16)
+            settings = study.by_method["local"].train
+            batches = round_batches(images, settings, torch.Generator(), torch.device("cpu"))
+            per_round += len(list(batches))
+        assert local.steps == fedavg.steps == 3 * per_round
+        assert local.sent == 0 < fedavg.sent
+        assert math.isfinite(local.seconds) and local.seconds > 0
     folder = tmp_path / "never"
     words = [f"{key}={value}" for key, value in given.items()]
     assert main(["run", *words, f"folder={folder}", "--dry-run"]) == 0

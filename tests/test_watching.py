@@ -49,6 +49,8 @@ def test_events_add_up_by_cell() -> None:
     assert run.seconds_a_round == 3.0
     assert run.images_a_second == 20.0
     assert run.warnings == ["south was left out (fedbn, seed 3, round 1): its disk is full"]
+    stopped = event("cell-stopped", **CELL, reason="too few sites")
+    assert followed([*EVENTS, stopped]).warnings[-1] == "fedbn, seed 3: too few sites"
     assert not run.has_ended and followed([*EVENTS, event("run-ended")]).has_ended
 
 

@@ -67,6 +67,11 @@ class Followed:
         elif kind == "site-failed":
             where = f"{event['method']}, seed {event['seed']}, round {event['round']}"
             self.warnings.append(f"{event['site']} was left out ({where}): {event['reason']}")
+        elif kind == "cell-stopped":
+            self.warnings.append(f"{event['method']}, seed {event['seed']}: {event['reason']}")
+        elif kind == "not-finite":
+            where = f"{event['method']}, seed {event['seed']}, round {event['round']}"
+            self.warnings.append(f"{event['site']} predicts no finite numbers ({where})")
         elif kind == "cell-started":
             cell = self.cells.setdefault(_cell_of(event), Progress(event["rounds"]))
             cell.ended = False

@@ -36,7 +36,7 @@ def forecast(study: "Study", sites: "Sequence[SiteSummary]") -> str:
         for one in found
     ]
     seconds = seeds * sum(one.seconds for one in found)
-    busy = min(workers, len(sites))
+    busy = min(workers, len(sites) * len(study.cells()))  # cells go side by side
     beside = f", {duration(seconds / busy)} on {busy}" if busy > 1 else ""
     disk = seeds * sum(one.disk for one in found) / MEGABYTE
     return "\n".join(

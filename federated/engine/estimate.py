@@ -1,9 +1,9 @@
 """What a run will take, from one timed batch of each network: for ``consilium run --dry-run``."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 
@@ -11,7 +11,7 @@ from federated.config.schema import Config
 from federated.config.study import Study
 from federated.data import SiteSummary
 from federated.exchange.sharing import private_part
-from federated.learning.batches import Images, round_batches
+from federated.learning.batches import Images, round_batches, steps_of_round
 from federated.learning.compute import Compute, device_for, uses_bf16
 from federated.learning.evaluation import predict
 from federated.learning.network import network_boundary, network_of
@@ -53,7 +53,7 @@ def estimates(study: Study, sites: Sequence[SiteSummary]) -> list[MethodEstimate
 
 def _estimate(method: str, config: Config, sites: Sequence[SiteSummary]) -> MethodEstimate:
     step, look = _timed(config)
-    steps = sum(steps_of(config, sum(site.counts["train"])) for site in sites) * config.rounds
+    steps = steps_of(config, [sum(site.counts["train"]) for site in sites]) * config.rounds
     evaluated = sum(sum(site.counts[s]) for site in sites for s in ("val", "test"))
     looks = evaluated * (config.rounds + looks_at_the_end(config))
     model = network_of(config, 0)
@@ -66,11 +66,15 @@ def _estimate(method: str, config: Config, sites: Sequence[SiteSummary]) -> Meth
     )
 
 
-def steps_of(config: Config, images: int) -> int:
-    """Return how many optimiser steps a site with so many training images makes in a round."""
-    train = config.train
-    steps = train.local_epochs * max(1, math.ceil(images / train.batch_size))
-    return min(steps, train.max_steps) if train.max_steps else steps
+def steps_of(config: Config, counts: Sequence[int]) -> int:
+    """Return how many optimiser steps a round takes, of all sites together.
+
+    Args:
+        config: Of the method; pooled training takes as many as its largest site needs.
+        counts: Training images of each site.
+    """
+    steps = [steps_of_round(count, config.train) for count in counts]
+    return max(steps) if config.train.pooled else sum(steps)
 
 
 def looks_at_the_end(config: Config) -> int:
@@ -95,7 +99,7 @@ def _timed(config: Config) -> tuple[float, float]:
     def train() -> None:
         train_round(
             model,
-            list(round_batches(images, config.train, generator, device))[:1],
+            islice(round_batches(images, config.train, generator, device), 1),
             terms=terms,
             optimizer=optimizer,
             clip_norm=config.train.clip_norm,

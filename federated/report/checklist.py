@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from federated.config.schema import Personalise
 from federated.learning.network import network_of
 from federated.plots.numbers import values
 from federated.plots.text import DASH
@@ -107,7 +108,10 @@ def _of_models(run: Run) -> dict[str, str]:
         f"{', '.join(by_method)}; what each shares is in config.toml.",
         "software": f"Python {environment.get('python', 'unknown')}, {versions}; "
         f"{environment.get('cpu', 'unknown processor')}; computed in {precision_text(run)}.",
-        "initial": f"Random, drawn from each seed ({seeds}), the same at all hospitals.",
+        "initial": f"The weights of a file (SHA-256 {config.model.start_sha256}), the same at all "
+        "hospitals."
+        if config.model.start
+        else f"Random, drawn from each seed ({seeds}), the same at all hospitals.",
         "training": f"{config.rounds} rounds of {length}, batches of {train.batch_size}, "
         f"{train.optimizer} at {train.lr:g} ({train.schedule}), weight decay "
         f"{train.weight_decay:g}, gradients clipped at {train.clip_norm:g}, augmentation "
@@ -120,9 +124,7 @@ def _of_models(run: Run) -> dict[str, str]:
         f"{'on' if train.class_weights else 'off'}.",
         "output": "Probability of COVID-19; decisions at a threshold chosen on validation by "
         "Youden's index, stated with the results.",
-        "updating": f"{config.personalise.epochs} epochs of each hospital's own at the end."
-        if config.personalise.epochs
-        else "None.",
+        "updating": _updating(config.personalise),
         "code": f"Commit {environment.get('commit') or 'unknown'}, code SHA-256 "
         f"{environment.get('code_sha256', 'unknown')}; config.toml repeats the run.",
         "availability": "`consilium export` writes each hospital's model for plain PyTorch.",
@@ -132,6 +134,13 @@ def _of_models(run: Run) -> dict[str, str]:
         "`consilium unseen` leaves each hospital out in turn.",
         "robustness": f"{len(by_method)} methods with {len(run.study.common.seeds)} seeds each.",
     }
+
+
+def _updating(personalise: Personalise) -> str:
+    """Return what each hospital does by itself at the end."""
+    parts = [f"the last {personalise.share:.0%} of the rounds alone"] if personalise.share else []
+    parts += [f"{personalise.epochs} epochs of its own"] if personalise.epochs else []
+    return f"Each hospital: {', then '.join(parts)}." if parts else "None."
 
 
 def _of_evidence(run: Run) -> dict[str, str]:
