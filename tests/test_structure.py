@@ -18,6 +18,7 @@ ROOMS = (
     "seeding",
     "storage",
     "lazy",
+    "processor",
     "config",
     "exchange",
     "learning",

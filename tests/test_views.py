@@ -47,9 +47,10 @@ def test_whole_images_are_made_smaller() -> None:
     assert torch.equal(x, evaluation_batch(pixels(8), 4))
 
 
-def test_probabilities_and_loss_are_those_of_the_mean_logits() -> None:
-    grey = pixels(6, count=5)
-    labels = torch.tensor([0, 1, 1, 0, 1])
+@pytest.mark.parametrize("count", [5, 30, 300])
+def test_probabilities_and_loss_are_those_of_the_mean_logits(count: int) -> None:
+    grey = pixels(6, count)
+    labels = torch.arange(count) % 2
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 2))
     found, loss = predict(model, Images(grey.numpy(), labels, 4), CPU, views="crops")
     # A linear network's mean of logits is its logits of the mean image.

@@ -55,7 +55,7 @@ def forecast(study: "Study", sites: "Sequence[SiteSummary]") -> str:
 
 
 def _workers(study: "Study") -> int:
-    from federated.data.formats.images import cores
+    from federated.processor import cores
 
     engine = study.common.engine
     if engine.kind == "inline":

@@ -88,8 +88,8 @@ def _versions() -> Iterator[Finding]:
 def _processor() -> Iterator[Finding]:
     import torch
 
-    from federated.data.formats.images import cores
     from federated.learning.compute import native_bf16
+    from federated.processor import cores
     from federated.runs.environment import processor_name
 
     count = cores()

@@ -184,11 +184,13 @@ def _execute(arguments: argparse.Namespace) -> None:
         from federated.commands.progress import preparing, progress, site_lines, stoppable
         from federated.data import prepare, site_names
         from federated.engine import check, run
+        from federated.engine.threads import planned, threads_text
+    study = planned(study, folder)
     check(study)
     sites = site_names(study.common)
     with preparing(style=style) as report:
         summaries = prepare(study.common, report)
-    for line in site_lines(summaries):
+    for line in filter(None, [*site_lines(summaries), threads_text(study)]):
         _say(line, style)
     if arguments.dry_run:
         print(forecast(study, summaries))

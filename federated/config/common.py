@@ -139,7 +139,13 @@ class Engine:
         changes_bits=False,
     )
     workers: int = setting(0, "Ray workers; 0: one per core and threads", low=0, changes_bits=False)
-    threads: int = setting(1, "torch threads of a client; they change bits", low=1, high=256)
+    threads: int = setting(
+        0,
+        "torch threads of a client; 0: those that the plan of the run leaves idle, else 1; they "
+        "change bits, so a run writes down and keeps what 0 came to",
+        low=0,
+        high=256,
+    )
     gpus: float = setting(
         0.0, "GPU share of a worker, such as 0.25; GPU and CPU differ in bits", low=0, high=64
     )

@@ -70,6 +70,15 @@ def with_value(config: Settings, name: str, value: Any) -> Settings:
     return replace(config, **{section[0]: part})
 
 
+def with_threads(study: Study, threads: int) -> Study:
+    """Return the study with another number of threads, the same for all methods."""
+    common = replace(study.common, engine=replace(study.common.engine, threads=threads))
+    by_method = {
+        name: replace(config, engine=common.engine) for name, config in study.by_method.items()
+    }
+    return replace(study, common=common, by_method=by_method)
+
+
 def value_of(config: Common, name: str) -> Any:
     """Return the value of a setting by its dotted name."""
     value: Any = config

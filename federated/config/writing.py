@@ -10,7 +10,7 @@ from federated.config.calendars import calendar_values
 from federated.config.given import flatten, parse_toml
 from federated.config.keys import KEYS, plain
 from federated.config.presets import METHODS
-from federated.config.study import OF_METHODS, Study, parse, value_of
+from federated.config.study import OF_METHODS, Study, parse, value_of, with_threads
 
 RESOLVED = "resolved"
 """The one key of our own grids' run-config: a study as TOML, which keeps types and empty texts."""
@@ -72,6 +72,8 @@ def run_config_defaults() -> dict[str, bool | int | float | str]:
 def study_from(run_config: Mapping[str, Any]) -> Study:
     """Return the study that a run-config describes, parsed once a process.
 
+    Threads that are left to the plan of a run, which only our own grids make, are 1.
+
     Raises:
         UserError: as ``parse``.
     """
@@ -82,4 +84,5 @@ def study_from(run_config: Mapping[str, Any]) -> Study:
 
 @lru_cache(maxsize=16)
 def _parsed_once(items: tuple[tuple[str, type, Any], ...]) -> Study:
-    return parse(parse_run_config({key: value for key, _, value in items}))
+    study = parse(parse_run_config({key: value for key, _, value in items}))
+    return study if study.common.engine.threads else with_threads(study, 1)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from federated.config.common import Common
 from federated.data import entry
-from federated.data.formats import images
 from federated.data.origins import origins, recipe_of
 from federated.data.recipes import Origin, Recipe
 from federated.data.site import SPLITS, SiteData, Split
 from federated.data.sources import table
 from federated.errors import UserError, did_you_mean
+from federated.processor import cores
 
 __all__ = [
     "SPLITS",
@@ -122,7 +122,7 @@ def prepare(config: Common, report: SiteProgress | None = None) -> tuple[SiteSum
     for site, base in bases.values():
         base.publish(lambda done, total, site=site: told(site, done, total))  # type: ignore[misc]
     # Threads, because Pillow and NumPy release the interpreter's lock where the time is spent.
-    with ThreadPoolExecutor(images.cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         return tuple(pool.map(one, plans))
 
 

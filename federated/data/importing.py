@@ -24,6 +24,7 @@ from federated.data.sources.listing import Listing
 from federated.data.sources.publishers import as_on_disk
 from federated.errors import UserError, did_you_mean
 from federated.lazy import pd
+from federated.processor import cores
 
 FileState = tuple[int, int, int]  # size, times of modification and change
 
@@ -156,7 +157,7 @@ def _decoded(listing: Listing, data: Data) -> Iterator[list[Decoded] | UserError
         except UserError as error:
             return error
 
-    with ThreadPoolExecutor(images.cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         yield from pool.map(one, listing.rows["path"])
 
 

@@ -19,6 +19,7 @@ from federated.data.dealing import splits
 from federated.data.formats import images
 from federated.data.formats.slices import Grey
 from federated.errors import UserError
+from federated.processor import cores
 from federated.seeding import numpy_generator
 
 
@@ -140,5 +141,5 @@ def _seen_through(pixels: Grey, names: list[str], config: Common, origin: Origin
         rng = numpy_generator(seed, origin.dataset, 0, f"scanner {names[index]}")
         return apply_profile(pixels[index], profile, rng)
 
-    with ThreadPoolExecutor(images.cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         return np.stack(list(pool.map(one, range(len(pixels)))))

@@ -8,9 +8,9 @@ import numpy as np
 
 from federated.config.common import Common
 from federated.data import load_site
-from federated.data.formats import images
 from federated.data.formats.slices import Grey
 from federated.data.site import SPLITS, SiteData, Split
+from federated.processor import cores
 from federated.seeding import numpy_generator, seed_for
 
 SITES_KEPT = 16
@@ -54,7 +54,7 @@ def _shown(split: Split, site: str, shift: float, seed: int) -> Split:
         return apply_profile(split.images[index], profile, rng)
 
     shown = np.empty_like(split.images, subok=False)
-    with ThreadPoolExecutor(images.cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for index, image in enumerate(pool.map(one, range(len(split)))):
             shown[index] = image
     shown.setflags(write=False)

@@ -17,6 +17,7 @@ from federated.learning.compute import device_for
 from federated.learning.models import MODELS
 from federated.learning.network import network_of
 from federated.methods import check_method
+from federated.processor import cores
 from federated.rollout.scenario import scenario_of
 from federated.runs.tracking import check_trackers
 
@@ -62,11 +63,11 @@ def check_machine(engine: Engine) -> None:
     """
     if engine.kind == "ray" and engine.address:
         return
-    cores = os.cpu_count() or 1
-    if engine.threads > cores:
+    count = cores()
+    if engine.threads > count:
         raise UserError(
-            f"engine.threads = {engine.threads}, but this machine has {cores} cores; set it to "
-            f"{cores} or less."
+            f"engine.threads = {engine.threads}, but this machine has {count} cores; set it to "
+            f"{count} or less."
         )
     device_for(engine.gpus)
     if engine.gpus > torch.cuda.device_count():

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from flwr.app import Context, RecordDict
@@ -14,6 +15,7 @@ from federated.config.writing import run_config_of
 from federated.data import site_names
 from federated.engine.checking import check, check_scenario
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, RunConfig
+from federated.engine.threads import planned
 
 __all__ = ["check", "open_grid", "run"]
 
@@ -71,6 +73,7 @@ def run(given: Given, listener: Listener | None = None) -> None:
         UserError: a setting is wrong, or too few sites answered.
     """
     study = rooted(parse(given))
+    study = planned(study, Path(study.common.folder) if study.common.folder else None)
     run_config = run_config_of(study)  # all read what was decided here, not what was written
     check_scenario(study)
     with open_grid(study, run_config, listener) as grid:

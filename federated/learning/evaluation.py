@@ -1,6 +1,7 @@
 """What is done to a network without training it: predict, embed, recalibrate its statistics."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -62,14 +63,18 @@ def mean_logits(
 ) -> Tensor:
     """Return the mean over the views of float32 logits, (B, K), for a slice of the images.
 
-    One view after the other, so that a batch of many views is no larger than one of a single view.
+    As many views go together as an evaluation batch has room for: one of a full batch of images, so
+    that no batch is larger than the cache, and all of those of a small hospital.
     """
     # A copy, because torch takes no memory that is read-only, as mapped files are.
     pixels = torch.from_numpy(images.pixels[batch].copy()).to(compute.device)
-    by_view = []
-    for x in evaluation_views(pixels, images.size, views):
+    shown = evaluation_views(pixels, images.size, views)
+    room = max(1, evaluation_batch_size(images.size, compute.device) // len(pixels))
+    by_view: list[Tensor] = []
+    while together := list(islice(shown, room)):
+        x = torch.cat(together).contiguous(memory_format=torch.channels_last)
         with autocast(compute.device, bf16=compute.bf16):
-            by_view.append(outputs(model, x.contiguous(memory_format=torch.channels_last))[0])
+            by_view += outputs(model, x)[0].chunk(len(together))
     return torch.stack(by_view).mean(dim=0)
 
 

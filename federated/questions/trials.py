@@ -13,6 +13,7 @@ from federated.config.presets import ALONE
 from federated.config.study import parse
 from federated.data import prepare
 from federated.engine import check, run
+from federated.engine.threads import planned
 from federated.errors import UserError
 from federated.runs.folder import RunFolder
 from federated.runs.reading import Run, load
@@ -56,7 +57,7 @@ def trial(given: Given, folder: Path, changes: Mapping[str, Any]) -> Run:
 def _is_done(earlier: Run, settings: Given) -> bool:
     if not earlier.has_ended:
         return False
-    if not same_numbers(earlier.study, parse(settings)):
+    if not same_numbers(earlier.study, planned(parse(settings), earlier.folder)):
         raise UserError(
             f"{earlier.folder} holds a run with other settings; name another folder with --to."
         )

@@ -5,7 +5,6 @@ few kilobytes that decode to gigabytes. Each such file ends in a sentence that n
 """
 
 import hashlib
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -121,8 +120,3 @@ def cached_side(data: Data) -> int:
             f"set it to {data.image_size} or more, or to 0"
         )
     return side
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
