@@ -74,6 +74,12 @@ def test_a_wrong_grid_is_one_sentence(tmp_path: Path, grid: str, sentence: str) 
         read_sweep(file, {})
 
 
+def test_a_folder_of_one_run_is_refused_with_what_to_write_instead(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("[grid]\nseeds = [0, 1]\n")
+    with pytest.raises(UserError, match=r"with --to FOLDER"):
+        read_sweep(tmp_path / "a.toml", {"folder": "runs/mine"})
+
+
 def test_a_sweep_is_cut_off_goes_on_and_adds_up(
     sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +108,7 @@ def test_a_sweep_is_cut_off_goes_on_and_adds_up(
     own = scores[scores["site"] == "phantom-2"]
     expected = roc_auc_score(own["label"], own["final"])
     np.testing.assert_allclose(metrics.query(asked)["value"], expected, rtol=1e-12)
+    assert own["group"].min() == 0 and set(facts["thresholds"]["phantom-2"]) == {"kept", "final"}
     table = pd.read_csv(tmp_path / "runs" / "table.csv")
     aucs = table.query(f"{asked} and method == 'consilium-memory-size-64'")["value"]
     found = numbers(kept).query(
