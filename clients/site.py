@@ -124,10 +124,12 @@ cached_site = lru_cache(maxsize=64)(load_site)
 def open_site(config: Config, name: str, *, seed: int, vault: Vault) -> Site:
     """Return the site ``name``, its data from the cache and its network resident.
 
-    Sets torch's thread number to ``engine.threads``: the bits depend on it.
+    Sets torch's thread number to ``engine.threads``, one where no run has planned it: the bits
+    depend on it.
     """
-    if torch.get_num_threads() != config.engine.threads:
-        torch.set_num_threads(config.engine.threads)
+    threads = config.engine.threads or 1
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
     device = device_for(config.engine.gpus)
     kept = resident(config, seed)
     return Site(

@@ -7,7 +7,7 @@ restarts; a site's batch norm and memory must outlive both.
       round-000007.safetensors   private tensors as they were when round 7 ended
       round-000007.json          facts, among them which model is kept, and a SHA-256 over both;
                                  written last, it makes the version count
-      kept-000005.safetensors    the model that the site's own validation images prefer, of round 5
+      kept-000005.safetensors    the model that the site keeps by keep.rule, of round 5
       kept-000005.json, .csv     its facts, and its probabilities per image; they never leave
       final.safetensors, .json   what the site uses in the end, personalised or not
       predictions-final.csv      its probabilities per image

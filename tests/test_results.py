@@ -41,7 +41,7 @@ def test_selected_is_the_row_of_the_kept_round(run_tiny) -> None:
 
 
 def test_kept_round_is_the_best_on_validation_and_the_earliest_of_equals(run_tiny) -> None:
-    run = run_tiny(methods="fedavg", rounds=4)
+    run = run_tiny(methods="fedavg", rounds=4, keep__rule="best")
     val = run.wide("val")
     for row in run.selected("val").itertuples():
         scores = val[val["site"] == row.site].set_index("round")["auc"]

@@ -121,7 +121,7 @@ class Keep:
     """Which model is kept of the rounds that were evaluated."""
 
     rule: str = setting(
-        "best",
+        "last",
         "last: that of the last round; best: that of the highest validation AUC; smoothed: the "
         "last of the five evaluations in a row whose mean validation AUC is highest",
         choices=("last", "best", "smoothed"),

@@ -10,7 +10,7 @@ from types import MappingProxyType
 CANDIDATES: Mapping[str, str] = MappingProxyType(
     {
         "own": "the model kept by the method local of the same run and seed, if it ran before",
-        "kept": "the federation's model of the round that validation preferred",
+        "kept": "the federation's model of the round that keep.rule keeps",
         "personalised": "kept, after personalise.epochs on the hospital's own images",
     }
 )

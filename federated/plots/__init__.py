@@ -50,7 +50,7 @@ __all__ = [
 PLOTS = (
     Plot(
         "convergence",
-        "Validation AUC over rounds at each site. Rings: the round kept, chosen on validation. "
+        "Validation AUC over rounds at each site. Rings: the round whose model is kept. "
         "With several seeds: their mean and, of up to 5 methods, their range.",
         convergence,
     ),

@@ -39,7 +39,7 @@ def convergence(
     """Draw a metric over rounds, a panel per site and a line per method.
 
     With several seeds the line is their mean and, of up to 5 methods, the band runs from the
-    lowest to the highest. Rings mark the rounds that the site's validation images chose, one a
+    lowest to the highest. Rings mark the rounds whose models the site kept, one a
     seed. Of more than 12 sites the 12 worst are drawn. A site that missed a round has a gap there.
 
     Raises:

@@ -113,7 +113,7 @@ def over_sites(frame: pd.DataFrame, how: str) -> pd.DataFrame:
 
 
 def kept_rounds(run: Run) -> pd.DataFrame:
-    """Return the round that each site's validation images chose: method, seed, site, kept."""
+    """Return the round whose model each site kept: method, seed, site, kept."""
     frame = values(run, "kept_round", "val", "final")
     return frame[[*SITE, "value"]].rename(columns={"value": "kept"})
 

@@ -17,7 +17,7 @@ TEST_METRICS = ("auc", "sensitivity", "specificity", "f1", "balanced_accuracy")
 BEHIND = "↓"
 """Stands behind an AUC below the one that the site reaches alone."""
 
-CHOSEN = "chosen on validation; test images were never used for a choice"
+CHOSEN = "kept by keep.rule; test images were never used for a choice"
 MARK = f"{BEHIND} worse than the hospital alone (method local, means over seeds)"
 
 

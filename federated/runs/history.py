@@ -116,7 +116,7 @@ def gains(run: Run) -> pd.DataFrame:
 
     Returns:
         Columns method, seed, site, ``test_auc``, ``gain`` (NaN without the method ``local``). The
-        kept round was chosen on validation.
+        kept round was never chosen on test images.
     """
     kept = run.values("auc", "test", "kept")
     table = kept[[*SITE, "value"]].rename(columns={"value": "test_auc"})

@@ -3,7 +3,7 @@
 run = federated.runs.reading.load("runs/demo")
 run.metrics            # method, seed, round, site, split, model, metric, value, num_examples
 run.wide("test")       # one row per method, seed, round, site; one column per metric
-run.selected("test")   # at the round that each site's validation images chose
+run.selected("test")   # of the model that each site kept
 run.timeline           # of a rollout: method, seed, round, site, activity, start, end
 """
 
@@ -73,7 +73,7 @@ class Run:
         """Every number of the run in long form, columns ``METRIC_COLUMNS``.
 
         ``split`` is train, val or test. ``model`` is ``current`` (the weights of that round),
-        ``kept`` (the round chosen on the site's validation images), ``personalised``, ``own`` (of
+        ``kept`` (of the round that ``keep.rule`` keeps), ``personalised``, ``own`` (of
         the method local) or ``final`` (what the site uses in the end).
         """
         return frame_of(self._numbers)
@@ -166,7 +166,7 @@ class Run:
         return order.merge(wide.rename_axis(columns=None).reset_index(), how="left")
 
     def selected(self, split: str, model: str = "kept") -> pd.DataFrame:
-        """Return metrics of the model that each site chose on its own validation images.
+        """Return metrics of the model that each site kept by ``keep.rule``, or used in the end.
 
         Args:
             split: ``val`` or ``test``. The choice itself never looks at ``test``.
