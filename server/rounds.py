@@ -13,7 +13,7 @@ from federated.exchange.actions import Action
 from federated.exchange.wire import pack_groups
 from federated.runs.folder import RunFolder
 from server import checkpoint
-from server.aggregation import stepped
+from server.aggregation import Aggregate, stepped
 from server.asking import ask
 from server.cell import Cell, VaultLostError
 from server.checkpoint import Checkpoint
@@ -133,7 +133,7 @@ def plan(cell: Cell, before: Checkpoint, number: int) -> Round:
 def train(cell: Cell, round: Round) -> Round:
     """Return the round with the replies of those that train, all of the network or what is private.
 
-    Releases are added up where they are received, unless the policy may leave some out.
+    Releases are added up where they are received, unless some may be left out or they are compared.
     """
     full, frozen = (
         orders(cell, round.standing, sites, round.number)
@@ -154,7 +154,8 @@ def aggregate(cell: Cell, round: Round) -> Round:
     """
     if cell.holds_updates:
         return replace(round, server=with_updates(cell, round))
-    return replace(round, server=stepped(cell, round.server, round.trained.total, round.number))
+    made = Aggregate.of(round.trained.total)
+    return replace(round, server=stepped(cell, round.server, made, round.number))
 
 
 def evaluate(cell: Cell, round: Round) -> Round:

@@ -48,6 +48,9 @@ def plain_line(event: Mapping[str, Any]) -> str | None:
         return f"{where}{week}: val AUC {auc_text(event['val_auc'])} | {cost}"
     if kind in DEEDS:
         return f"{where}: {event['site']} {DEEDS[kind]}"
+    if kind == "update-shortened":
+        lengths = f"norm {event['norm']:.3g}, the bound is {event['bound']:.3g}"
+        return f"{where}: the update of {event['site']} is shortened ({lengths})"
     if kind == "site-failed":
         what = f"{event['site']} left out ({event['action']}): {event['reason']}"
         return f"{where}: {what}"

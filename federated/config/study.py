@@ -194,6 +194,11 @@ def _consistent(config: Config, method: str) -> Config:
         raise UserError(
             f"{method}: pooled training is no federation and has no rollout; leave it out."
         )
+    if config.server.compares_updates and config.rollout.policy == "fedasync":
+        raise UserError(
+            f"{method}: rollout.policy = fedasync uses every update by itself, so there are none "
+            "that server.rule or server.norm-bound could compare; take fedbuff, or leave them out."
+        )
     if config.personalise.share and (config.code or config.train.pooled):
         raise UserError(
             f"{method}: it has a rule of its own for its rounds, so personalise.share must be 0."

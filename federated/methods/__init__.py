@@ -7,7 +7,7 @@ from torch import nn
 from federated.config.external import imported
 from federated.config.schema import Config
 from federated.errors import UserError
-from federated.exchange.sharing import Boundary
+from federated.exchange.sharing import WEIGHTS, Boundary
 from federated.learning.network import network_boundary, network_of
 from federated.learning.suitability import check_network
 from federated.methods import parting
@@ -52,4 +52,9 @@ def check_method(config: Config, method: str) -> None:
         UserError: the network does not fit the method, or cannot be judged.
     """
     check_network(config, method)
-    configured_boundary(config, network_of(config, seed=0))
+    boundary = configured_boundary(config, network_of(config, seed=0))
+    if config.server.compares_updates and (own := sorted(boundary.groups - {WEIGHTS})):
+        raise UserError(
+            f"{method}: its hospitals send {', '.join(own)} beside the weights, which its server "
+            "renews by their mean; so server.rule must be mean and server.norm-bound 0."
+        )
