@@ -172,7 +172,7 @@ def train_frozen(message: Message, context: Context) -> Message:
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
-    """Evaluate the server's weights on validation and test images."""
+    """Evaluate the server's weights."""
     order, sites = members(message, context)
     sent = unpack_tensors(message.content, sites[0].boundary)
     reports = [report for site in sites for report in work.evaluate(site, order, sent)]

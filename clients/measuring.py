@@ -1,6 +1,6 @@
 """What a hospital measures of a model on its own images, and which model it keeps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,25 +8,35 @@ import numpy.typing as npt
 
 from clients.site import Site
 from clients.vault import kept_name
+from federated.config.schema import Config
 from federated.exchange.wire import Order, Report
 from federated.learning.evaluation import predict
 from federated.learning.metrics import classification_metrics
 
 EVALUATED = ("val", "test")
+"""Splits on which the models are measured that are kept."""
 
 Predictions = dict[str, npt.NDArray[np.float64]]
 
 
-def measure(site: Site, model: str, *, views: str) -> tuple[list[Report], Predictions]:
-    """Return reports and probabilities of the resident model on validation and test images.
+def measured_in_rounds(config: Config) -> tuple[str, ...]:
+    """Return the splits on which the weights of a round are measured."""
+    return EVALUATED if config.eval.test == "rounds" else ("val",)
+
+
+def measure(
+    site: Site, model: str, *, views: str, splits: Sequence[str] = EVALUATED
+) -> tuple[list[Report], Predictions]:
+    """Return reports and probabilities of the resident model.
 
     Args:
         site: The hospital.
         model: What the reports call the model.
         views: How it is shown the images.
+        splits: Which images.
     """
     reports, predictions = [], {}
-    for split in EVALUATED:
+    for split in splits:
         images = site.images(split)
         if not len(images):
             continue

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clients.fitting import prepared, private_state_after, report_of
 from clients.joining import arrive, re_estimate, save, settle
-from clients.measuring import keep_if_better, measure
+from clients.measuring import keep_if_better, measure, measured_in_rounds
 from clients.site import Site
 from federated.exchange.sharing import (
     WEIGHTS,
@@ -102,7 +102,8 @@ def evaluate(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[Repor
         re_estimate(site, order.round)
         private = private_part(site.model.state_dict(), site.boundary)
         keep = {**vaulted, **as_group(private, "private")}
-    reports, predictions = measure(site, "current", views=round_view(site.config))
+    view, splits = round_view(site.config), measured_in_rounds(site.config)
+    reports, predictions = measure(site, "current", views=view, splits=splits)
     kept = keep_if_better(site, order, facts.get("kept"), reports, predictions)
     if keep is not vaulted or kept != facts.get("kept") or round != order.round:
         save(site, order, keep, {**facts, "kept": kept}, **{"from": round})

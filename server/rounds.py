@@ -159,8 +159,8 @@ def aggregate(cell: Cell, round: Round) -> Round:
 
 
 def evaluate(cell: Cell, round: Round) -> Round:
-    """Return the round with the new weights evaluated by all that are there and not busy."""
-    sites = evaluators(cell, round.standing, round.roster)
+    """Return the round with the new weights evaluated, if it is due, by all that are not busy."""
+    sites = evaluators(cell, round.standing, round.roster, round.number)
     asked = orders(cell, round.standing, sites, round.number)
     evaluated = ask(cell, Action.EVALUATE, asked, pack_groups(round.server.shared))
     standing = round.standing.saves(evaluated.by_site, round.number)
@@ -170,9 +170,8 @@ def evaluate(cell: Cell, round: Round) -> Round:
 def choose(cell: Cell, before: Checkpoint, round: Round) -> Checkpoint:
     """Return the checkpoint after a round, whose weights are saved if they are the best so far."""
     after = replace(before, server=round.server, standing=round.standing, round=round.number)
-    reports, best = round.evaluated.reports, before.best_score
-    score = validation_score(reports)
-    if reports and (score is None or best is None or score > best):
+    score, best = validation_score(round.evaluated.reports), before.best_score
+    if round.evaluated.by_site and (score is None or best is None or score > best):
         checkpoint.save_shared(cell.folder, round.server.shared, round.number, score)
         after = replace(after, best_round=round.number, best_score=score)
     return after

@@ -45,7 +45,8 @@ def plain_line(event: Mapping[str, Any]) -> str | None:
         week = f", week {event['week']:.4g}" if "week" in event else ""
         speed = event["images"] / event["seconds"]
         cost = f"{event['seconds']:.1f} s, {speed:.0f} images/s"
-        return f"{where}{week}: val AUC {auc_text(event['val_auc'])} | {cost}"
+        aucs = f"val AUC {auc_text(event['val_auc'])} | " if event["val_auc"] else ""
+        return f"{where}{week}: {aucs}{cost}"
     if kind in DEEDS:
         return f"{where}: {event['site']} {DEEDS[kind]}"
     if kind == "update-shortened":

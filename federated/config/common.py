@@ -89,7 +89,7 @@ class Phantom:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How models are shown images when they are evaluated."""
+    """When models are evaluated, and how they are shown images then."""
 
     views: str = setting(
         "crops",
@@ -98,6 +98,22 @@ class Evaluation:
         "published; without train.augment it is always whole, as training is then",
         choices=("centre", "crops", "whole"),
     )
+    every: int = setting(
+        1,
+        "rounds from one evaluation to the next: of every k-th round and the last; what is kept is "
+        "one of these",
+        low=1,
+    )
+    test: str = setting(
+        "kept",
+        "when test images are looked at: kept: at the end, by the models that are kept; rounds: by "
+        "the weights of each evaluated round, too",
+        choices=("kept", "rounds"),
+    )
+
+    def is_due(self, round: int, rounds: int) -> bool:
+        """Return whether the weights of a round are evaluated, out of so many rounds."""
+        return round % self.every == 0 or round == rounds
 
 
 @dataclass(frozen=True)
