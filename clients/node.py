@@ -50,7 +50,7 @@ def study_of(context: Context) -> Study:
     return study_from({**given, **own})
 
 
-NODE_KEYS = ("site", "vault", "partition-id", "num-partitions")
+NODE_KEYS = ("site", "vault", "policy", "partition-id", "num-partitions")
 PLACES = tuple(f"data.{name.replace('_', '-')}" for name in DATA_PATHS)
 """Settings that name data or their cache on a disk."""
 SOURCES = tuple(key for key in PLACES if key != "data.cache")

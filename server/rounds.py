@@ -183,7 +183,9 @@ def record(cell: Cell, round: Round, *, seconds: float, **facts: float) -> None:
     reports = [report for replies in phases for report in replies.reports]
     cell.record.add(cell.method, cell.seed, round.number, [*reports, *traffic(*phases)])
     for report in round.evaluated.reports:
-        if report.split == "val" and not isfinite(report.metrics["loss"]):
+        # A loss of no image is one that the site withheld, since there are too few.
+        withheld = not report.num_examples
+        if report.split == "val" and not withheld and not isfinite(report.metrics["loss"]):
             cell.emit("not-finite", round=round.number, site=report.site)
     aucs = {r.site: r.metrics["auc"] for r in round.evaluated.reports if r.split == "val"}
     cell.emit(

@@ -12,6 +12,7 @@ from federated.errors import UserError
 
 if TYPE_CHECKING:
     from federated.config.schema import Common
+    from federated.config.study import Study
 
 
 def add(commands: Any) -> None:
@@ -43,7 +44,12 @@ def _verb(verbs: Any, name: str, call: Any, meaning: str) -> argparse.ArgumentPa
 
 
 def config_of(words: list[str]) -> "Common":
-    """Return the settings of at most one .toml file and key=value words."""
+    """Return the settings that all methods share, as ``study_of`` reads them."""
+    return study_of(words).common
+
+
+def study_of(words: list[str]) -> "Study":
+    """Return the study of at most one .toml file and key=value words."""
     from federated.config.given import parse_overrides, read_config
     from federated.config.study import parse
 
@@ -51,7 +57,7 @@ def config_of(words: list[str]) -> "Common":
     if len(files) > 1:
         raise UserError(f"'{files[1]}' is one file too many; give one config and key=value words.")
     given = read_config(Path(files[0]) if files else None)
-    return parse({**given, **parse_overrides(word for word in words if "=" in word)}).common
+    return parse({**given, **parse_overrides(word for word in words if "=" in word)})
 
 
 def _told(site: str, done: int, total: int) -> None:

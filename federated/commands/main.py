@@ -16,6 +16,7 @@ from federated.commands import (
     data,
     folders,
     machine,
+    policy,
     questions,
     sweep,
     unseen,
@@ -111,6 +112,7 @@ def _parser() -> tuple[Parser, Any]:
     report.set_defaults(call=lambda a: _report(a.folder, compare=a.compare))
 
     data.add(commands)
+    policy.add(commands)
     answers.add(commands)
     comparing.add(commands)
     unseen.add(commands)

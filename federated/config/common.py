@@ -117,6 +117,29 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Egress:
+    """What a simulation's sites let leave; a real site's own policy file says it instead."""
+
+    digits: int = setting(
+        -1, "decimals of every number that a site reports; -1: all of them", low=-1, high=15
+    )
+    minimum: int = setting(
+        0,
+        "fewest images of the rarer class behind a rate that leaves a site, and of a split behind "
+        "a count; 0: no least number",
+        low=0,
+        high=1_000_000,
+    )
+    mantissa_bits: int = setting(
+        0,
+        "leading bits of the fraction that are kept of each shared weight, float32 has 23; the "
+        "rest is rounded away; 0: all",
+        low=0,
+        high=52,
+    )
+
+
+@dataclass(frozen=True)
 class Engine:
     """Where the clients run. Threads and a GPU change bits, so a run keeps them."""
 
@@ -187,6 +210,7 @@ class Common:
     partition: Partition = field(default_factory=Partition)
     phantom: Phantom = field(default_factory=Phantom)
     eval: Evaluation = field(default_factory=Evaluation)
+    egress: Egress = field(default_factory=Egress)
     engine: Engine = field(default_factory=Engine)
     rollout: Rollout = field(default_factory=Rollout)
     compare: Compare = field(default_factory=Compare)

@@ -6,7 +6,7 @@ printed from them by ``consilium config --markdown``.
 
 from dataclasses import dataclass, field, fields
 
-from federated.config.common import Common, Data, Engine, Evaluation, Partition, Phantom
+from federated.config.common import Common, Data, Egress, Engine, Evaluation, Partition, Phantom
 from federated.config.fields import setting
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Config",
     "Contrast",
     "Data",
+    "Egress",
     "Engine",
     "Evaluation",
     "Model",
