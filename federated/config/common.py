@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 from federated.config.fields import setting
 from federated.config.rollout import Calendar, Rollout
 
+SOURCES = ("covid_ct", "sars_cov_2", "manifest", "folder")
+"""Fields of ``Data`` that name images; once one is given there are no synthetic hospitals beside
+it, unless they are asked for."""
+
 
 @dataclass(frozen=True)
 class Data:
@@ -75,7 +79,12 @@ class Partition:
 class Phantom:
     """Synthetic hospitals, so that everything runs without a patient's image."""
 
-    sites: int = setting(4, "synthetic hospitals beside the real ones", low=0, high=10000)
+    sites: int = setting(
+        4,
+        "synthetic hospitals; none, once a data.* names images, unless it is set as well",
+        low=0,
+        high=10000,
+    )
     patients: int = setting(120, "patients per synthetic hospital", low=3)
     slices: int = setting(2, "slices per patient", low=1, high=64)
     shift: float = setting(
