@@ -11,6 +11,7 @@ from clients.vault import kept_name
 from federated.config.schema import Config
 from federated.exchange.wire import Order, Report
 from federated.learning.evaluation import predict
+from federated.learning.keeping import WINDOW, is_kept, judged
 from federated.learning.metrics import classification_metrics
 
 EVALUATED = ("val", "test")
@@ -61,14 +62,14 @@ def validation_score(reports: list[Report]) -> float | None:
     return score if np.isfinite(score) else -np.inf
 
 
-def keep_if_better(
+def keep_by_rule(
     site: Site,
     order: Order,
-    kept: Mapping[str, Any] | None,
+    facts: Mapping[str, Any],
     reports: list[Report],
     predictions: Predictions,
-) -> Mapping[str, Any]:
-    """Write the resident model to the vault if it is the first or better on validation.
+) -> dict[str, Any]:
+    """Write the resident model to the vault if ``keep.rule`` prefers it, or it is the first.
 
     One whose predictions are not finite is kept only while there is no finite one, which is better.
     Without validation images nothing speaks for an earlier round, and the latest is kept. A score
@@ -77,24 +78,30 @@ def keep_if_better(
     Args:
         site: The hospital.
         order: Names the round.
-        kept: Round and score of the model kept so far; None: there is none.
+        facts: Of the vault's version so far: ``kept``, round and judgement of the model kept, and
+            ``scores``, the newest rounds and their scores.
         reports: Of the resident model.
         predictions: Of the resident model.
 
     Returns:
-        Round and score of the model kept from now on; it counts once the vault's version says so.
+        Both facts from now on; they count once the vault's version says so.
     """
-    score = validation_score(reports)
+    kept, rule = facts.get("kept"), site.config.keep.rule
     scanner = {"new_scanner": True} if order.week >= site.hospital.new_scanner else {}
     comparable = kept is not None and kept.keys() >= scanner.keys()
-    if kept is not None and comparable and score is not None and score <= kept["score"]:
-        return kept
-    choice = {"round": order.round, "score": score, **scanner}
+    # A round that is repeated is no second look.
+    before = [pair for pair in facts.get("scores", []) if comparable and pair[0] < order.round]
+    scores = [*before, [order.round, validation_score(reports)]][-WINDOW:]
+    judgement = judged(rule, [score for _, score in scores])
+    asked_for = {"scores": scores} if rule == "smoothed" else {}
+    if kept is not None and comparable and not is_kept(judgement, kept["score"]):
+        return {"kept": kept, **asked_for}
+    choice = {"round": order.round, "score": judgement, **scanner}
     state = {name: tensor.cpu() for name, tensor in site.model.state_dict().items()}
-    facts = {**choice, "reports": as_json(reports)}
     table = predictions_csv(site, predictions)
-    site.vault.write_model(kept_name(order.round), state, facts, table)
-    return choice
+    whole = {**choice, "reports": as_json(reports)}
+    site.vault.write_model(kept_name(order.round), state, whole, table)
+    return {"kept": choice, **asked_for}
 
 
 def as_json(reports: list[Report]) -> list[dict[str, object]]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clients.fitting import prepared, private_state_after, report_of
 from clients.joining import arrive, re_estimate, save, settle
-from clients.measuring import keep_if_better, measure, measured_in_rounds
+from clients.measuring import keep_by_rule, measure, measured_in_rounds
 from clients.site import Site
 from federated.exchange.sharing import (
     WEIGHTS,
@@ -90,8 +90,8 @@ def idle(site: Site) -> Report:
 def evaluate(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[Report]:
     """Evaluate the server's weights with the site's own batch norm, recalibrated if so configured.
 
-    Or the site's personal model, if the method gives it one. The model of the round is kept if the
-    site's validation images prefer it to earlier ones.
+    Or the site's personal model, if the method gives it one. The model of the round is kept if
+    ``keep.rule`` prefers it, by the site's validation images, to earlier ones.
     """
     site = site.at(order.week)
     vaulted, facts, round = arrive(site, order, sent, before=order.round + 1)
@@ -104,9 +104,9 @@ def evaluate(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[Repor
         keep = {**vaulted, **as_group(private, "private")}
     view, splits = round_view(site.config), measured_in_rounds(site.config)
     reports, predictions = measure(site, "current", views=view, splits=splits)
-    kept = keep_if_better(site, order, facts.get("kept"), reports, predictions)
-    if keep is not vaulted or kept != facts.get("kept") or round != order.round:
-        save(site, order, keep, {**facts, "kept": kept}, **{"from": round})
+    told = {**facts, **keep_by_rule(site, order, facts, reports, predictions)}
+    if keep is not vaulted or told != facts or round != order.round:
+        save(site, order, keep, told, **{"from": round})
     return reports
 
 

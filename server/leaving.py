@@ -49,9 +49,10 @@ def unlearned(cell: Cell, before: Checkpoint, site: str, round: int) -> Checkpoi
         before,
         server=checkpoint.load_before(cell.folder, site),
         standing=before.standing.forgets(site, round),
-        # Even an earlier round is the best only in comparison with those that are void.
-        best_round=0,
-        best_score=None,
+        # Even an earlier round was kept only in comparison with those that are void.
+        kept_round=0,
+        kept_score=None,
+        scores=(),
     )
 
 

@@ -11,6 +11,7 @@ from math import isfinite
 
 from federated.exchange.actions import Action
 from federated.exchange.wire import pack_groups
+from federated.learning.keeping import WINDOW, is_kept, judged
 from federated.runs.folder import RunFolder
 from server import checkpoint
 from server.aggregation import Aggregate, stepped
@@ -168,13 +169,16 @@ def evaluate(cell: Cell, round: Round) -> Round:
 
 
 def choose(cell: Cell, before: Checkpoint, round: Round) -> Checkpoint:
-    """Return the checkpoint after a round, whose weights are saved if they are the best so far."""
+    """Return the checkpoint after a round; its weights are saved if ``keep.rule`` prefers them."""
     after = replace(before, server=round.server, standing=round.standing, round=round.number)
-    score, best = validation_score(round.evaluated.reports), before.best_score
-    if round.evaluated.by_site and (score is None or best is None or score > best):
-        checkpoint.save_shared(cell.folder, round.server.shared, round.number, score)
-        after = replace(after, best_round=round.number, best_score=score)
-    return after
+    if not round.evaluated.by_site:
+        return after
+    scores = (*before.scores, validation_score(round.evaluated.reports))[-WINDOW:]
+    judgement = judged(cell.config.keep.rule, scores)
+    if is_kept(judgement, before.kept_score):
+        checkpoint.save_shared(cell.folder, round.server.shared, round.number, judgement)
+        after = replace(after, kept_round=round.number, kept_score=judgement)
+    return replace(after, scores=scores)
 
 
 def record(cell: Cell, round: Round, *, seconds: float, **facts: float) -> None:

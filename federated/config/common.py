@@ -149,6 +149,18 @@ class Egress:
 
 
 @dataclass(frozen=True)
+class Keep:
+    """Which model is kept of the rounds that were evaluated."""
+
+    rule: str = setting(
+        "best",
+        "last: that of the last round; best: that of the highest validation AUC; smoothed: the "
+        "last of the five evaluations in a row whose mean validation AUC is highest",
+        choices=("last", "best", "smoothed"),
+    )
+
+
+@dataclass(frozen=True)
 class Engine:
     """Where the clients run. Threads and a GPU change bits, so a run keeps them."""
 
@@ -220,6 +232,7 @@ class Common:
     phantom: Phantom = field(default_factory=Phantom)
     eval: Evaluation = field(default_factory=Evaluation)
     egress: Egress = field(default_factory=Egress)
+    keep: Keep = field(default_factory=Keep)
     engine: Engine = field(default_factory=Engine)
     rollout: Rollout = field(default_factory=Rollout)
     compare: Compare = field(default_factory=Compare)
