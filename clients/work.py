@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from clients.fitting import prepared, private_state_after, report_of
+from clients.garbage import garbage
 from clients.joining import arrive, re_estimate, save, settle
 from clients.measuring import keep_by_rule, measure, measured_in_rounds
 from clients.site import Site
@@ -47,7 +48,7 @@ def train(
         report, extra = idle(site), unchanged(site)
     released = release(site.model.state_dict(), site.boundary, extra)
     if inside(site.hospital.garbage, order.week):
-        released = garbage(site, order.round, released)
+        released = garbage(site, order.round, sent, released)
     return released, [report]
 
 
@@ -126,18 +127,3 @@ def shared_held_fast(site: Site) -> Iterator[None]:
         # A forward pass in training mode writes into buffers, whatever the gradients are.
         for buffer, arrived in buffers:
             buffer.copy_(arrived)
-
-
-def garbage(site: Site, round: int, released: Release) -> Release:
-    """Return what a broken hospital sends: noise N(0, 1) or NaN in the place of every number.
-
-    Integer tensors, such as batch counters, stay; the site itself goes on unharmed.
-    """
-    generator = site.generator(round, "garbage")
-    is_nan = site.hospital.calendar.garbage_kind == "nan"
-    tensors = dict(released.tensors)
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point():
-            noise = torch.randn(tensor.shape, generator=generator).to(tensor.dtype)
-            tensors[name] = torch.full_like(tensor, torch.nan) if is_nan else noise
-    return Release(tensors)
