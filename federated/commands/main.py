@@ -14,6 +14,7 @@ from federated.commands import (
     catalogue,
     comparing,
     data,
+    deploying,
     folders,
     machine,
     policy,
@@ -119,6 +120,7 @@ def _parser() -> tuple[Parser, Any]:
     questions.add(commands)
     sweep.add(commands)
     machine.add(commands)
+    deploying.add(commands)
     folders.add(commands)
     beginning.add(commands)
     catalogue.add(commands, parser)
