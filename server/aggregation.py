@@ -2,6 +2,7 @@
 
 from federated.exchange.exact import ExactSum
 from server.cell import Cell
+from server.noise import noised_mean
 from server.rules import NotFiniteError, ServerState, step
 
 
@@ -20,8 +21,9 @@ def stepped(cell: Cell, server: ServerState, total: ExactSum | None, round: int)
     if total is None:
         return server
     settings, share = cell.config.server, total.weight / cell.weight_of_all
+    mean = noised_mean(cell, total.mean(), total.weight, round)
     try:
-        return step(server, total.mean(), settings, share=share, rule=cell.server_rule)
+        return step(server, mean, settings, share=share, rule=cell.server_rule)
     except NotFiniteError as error:
         raise cell.stopped(
             round,

@@ -6,6 +6,7 @@ from torch import nn
 
 from federated.config.external import imported
 from federated.config.schema import Config
+from federated.dp.checking import check_protected
 from federated.errors import UserError
 from federated.exchange.sharing import Boundary
 from federated.learning.network import network_boundary, network_of
@@ -52,4 +53,5 @@ def check_method(config: Config, method: str) -> None:
         UserError: the network does not fit the method, or cannot be judged.
     """
     check_network(config, method)
-    configured_boundary(config, network_of(config, seed=0))
+    model = network_of(config, seed=0)
+    check_protected(config, method, model, configured_boundary(config, model))
