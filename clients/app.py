@@ -24,6 +24,7 @@ from clients.node import (
 )
 from clients.private_folder import VaultError, log_failure, private_folder
 from clients.site import Site, open_site, open_vault
+from federated.dp.updates import NotFiniteUpdateError
 from federated.exchange.actions import Action
 from federated.exchange.failures import (
     BAD_ORDER,
@@ -55,6 +56,7 @@ from federated.learning.training import DivergedError
 
 CODES: Mapping[type[Exception], int] = {
     DivergedError: DIVERGED,
+    NotFiniteUpdateError: DIVERGED,
     OtherCodeError: OTHER_CODE,
     BadOrderError: BAD_ORDER,
     BadTensorsError: BAD_WEIGHTS,

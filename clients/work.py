@@ -10,6 +10,7 @@ from clients.fitting import prepared, private_state_after, report_of
 from clients.garbage import garbage
 from clients.joining import arrive, re_estimate, save, settle
 from clients.measuring import keep_by_rule, measure, measured_in_rounds
+from clients.protection import accounted, input_of, protected
 from clients.site import Site
 from federated.exchange.sharing import (
     WEIGHTS,
@@ -37,6 +38,7 @@ def train(
     [site] = sites
     site = site.at(order.week)
     vaulted, facts, _ = arrive(site, order, sent, before=order.round)
+    began = input_of(site)
     if site.can_train:
         round = prepared(site, order, sent, vaulted, facts)
         rule = rules_of(site.config).site
@@ -47,6 +49,8 @@ def train(
         save(site, order, vaulted, facts)
         report, extra = idle(site), unchanged(site)
     released = release(site.model.state_dict(), site.boundary, extra)
+    released = protected(site, order, sent, released)
+    report = accounted(site, order, report, input=began, leaves=True)
     if inside(site.hospital.garbage, order.week):
         released = garbage(site, order.round, sent, released)
     return released, [report]
@@ -67,11 +71,13 @@ def train_frozen(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[R
     if not any(p.requires_grad and n in private for n, p in site.model.named_parameters()):
         settle(site, order, vaulted, facts)
         return [idle(site)]
+    began = input_of(site)
     round = prepared(site, order, sent, vaulted, facts)
     with shared_held_fast(site):
         outcome = Outcome(round.fit(), kept=round.kept)
     save(site, order, private_state_after(site, round, outcome), facts)
-    return [report_of(site, order, round, outcome.trained)]
+    report = report_of(site, order, round, outcome.trained)
+    return [accounted(site, order, report, input=began, leaves=False)]
 
 
 def unchanged(site: Site) -> State:

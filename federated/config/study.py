@@ -15,6 +15,7 @@ from federated.config.external import look_in
 from federated.config.given import Given, with_scenario
 from federated.config.keys import KEYS, checked, find_key, plain
 from federated.config.presets import METHODS, settings_of
+from federated.config.privacy import check_privacy
 from federated.config.rollout import Rollout
 from federated.config.schema import METHOD_SECTIONS, Common, Config
 from federated.errors import UserError, did_you_mean, shown
@@ -217,4 +218,5 @@ def _consistent(config: Config, method: str) -> Config:
         )
     if config.data.val_fraction + config.data.test_fraction > 0.8:
         raise UserError("data.val-fraction and data.test-fraction leave under 20 % for training.")
+    check_privacy(config, method)
     return config
