@@ -14,7 +14,7 @@ from federated.exchange.wire import pack_groups
 from federated.learning.keeping import WINDOW, is_kept, judged
 from federated.runs.folder import RunFolder
 from server import checkpoint
-from server.aggregation import stepped
+from server.aggregation import Aggregate, stepped
 from server.asking import ask
 from server.cell import Cell, VaultLostError
 from server.checkpoint import Checkpoint
@@ -134,7 +134,7 @@ def plan(cell: Cell, before: Checkpoint, number: int) -> Round:
 def train(cell: Cell, round: Round) -> Round:
     """Return the round with the replies of those that train, all of the network or what is private.
 
-    Releases are added up where they are received, unless the policy may leave some out.
+    Releases are added up where they are received, unless some may be left out or they are compared.
     """
     full, frozen = (
         orders(cell, round.standing, sites, round.number)
@@ -155,7 +155,8 @@ def aggregate(cell: Cell, round: Round) -> Round:
     """
     if cell.holds_updates:
         return replace(round, server=with_updates(cell, round))
-    return replace(round, server=stepped(cell, round.server, round.trained.total, round.number))
+    made = Aggregate.of(round.trained.total)
+    return replace(round, server=stepped(cell, round.server, made, round.number))
 
 
 def evaluate(cell: Cell, round: Round) -> Round:
@@ -186,7 +187,9 @@ def record(cell: Cell, round: Round, *, seconds: float, **facts: float) -> None:
     reports = [report for replies in phases for report in replies.reports]
     cell.record.add(cell.method, cell.seed, round.number, [*reports, *traffic(*phases)])
     for report in round.evaluated.reports:
-        if report.split == "val" and not isfinite(report.metrics["loss"]):
+        # A loss of no image is one that the site withheld, since there are too few.
+        withheld = not report.num_examples
+        if report.split == "val" and not withheld and not isfinite(report.metrics["loss"]):
             cell.emit("not-finite", round=round.number, site=report.site)
     aucs = {r.site: r.metrics["auc"] for r in round.evaluated.reports if r.split == "val"}
     cell.emit(

@@ -238,6 +238,34 @@ def test_garbage_leaves_and_the_site_is_unharmed(open_tiny, kind: str, method: s
     )
 
 
+@pytest.mark.parametrize(("kind", "factor"), [("sign-flip", -1.0), ("scaled", 7.0)])
+def test_an_update_is_flipped_or_scaled_from_what_was_sent(
+    open_tiny, kind: str, factor: float
+) -> None:
+    site = open_tiny("fedbn", {"garbage": "2-4", "garbage-kind": kind, "garbage-scale": 7})
+    sent = arrived(site)
+    good = work.train([site], ORDER, sent)[0].tensors
+    bad = work.train([site], replace(ORDER, week=3.0), sent)[0].tensors
+    for name, tensor in good.items():
+        expected = sent[name] + factor * (tensor - sent[name])
+        torch.testing.assert_close(bad[name], expected, rtol=1e-5, atol=1e-6)
+        # The projection is not trained without a contrast.
+        assert torch.equal(bad[name], tensor) == name.startswith("weights/projection")
+
+
+def test_a_hospital_may_train_on_flipped_labels_for_a_while(open_tiny) -> None:
+    site = open_tiny("fedbn", {"garbage": "2-4", "garbage-kind": "label-flip"})
+    there, bad = site.at(1.0), site.at(3.0)
+    assert (bad.data.train.labels + there.data.train.labels == 1).all()
+    for split in ("val", "test"):
+        assert (bad.data.split(split).labels == there.data.split(split).labels).all()
+    good, spoilt = (
+        work.train([site], replace(ORDER, week=week), arrived(site))[0].tensors
+        for week in (1.0, 3.0)
+    )
+    assert not same(good, spoilt)
+
+
 # What a void makes of the vault
 
 

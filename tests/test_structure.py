@@ -25,6 +25,7 @@ ROOMS = (
     "rollout",
     "phantom",
     "data",
+    "dp",
     "methods",
     "runs",
     "statistics",
@@ -35,6 +36,7 @@ ROOMS = (
     "questions",
     "report",
     "sweeps",
+    "deploy",
     "commands",
 )
 """The rooms of ``federated`` from the bottom to the top; each uses only those before it."""

@@ -49,6 +49,9 @@ def plain_line(event: Mapping[str, Any]) -> str | None:
         return f"{where}{week}: {aucs}{cost}"
     if kind in DEEDS:
         return f"{where}: {event['site']} {DEEDS[kind]}"
+    if kind == "update-shortened":
+        lengths = f"norm {event['norm']:.3g}, the bound is {event['bound']:.3g}"
+        return f"{where}: the update of {event['site']} is shortened ({lengths})"
     if kind == "site-failed":
         what = f"{event['site']} left out ({event['action']}): {event['reason']}"
         return f"{where}: {what}"
@@ -72,9 +75,11 @@ def site_lines(summaries: Sequence[SiteSummary]) -> list[str]:
     lines = []
     for site in summaries[:SHOWN_SITES]:
         parts = [f"{sum(counts)} {split}" for split, counts in site.counts.items()]
-        covid = sum(positive for _, positive in site.counts.values())
+        found = sum(positive for _, positive in site.counts.values())
         total = sum(map(sum, site.counts.values()))
-        lines.append(f"{site.site}: {', '.join(parts)} images, {covid} of {total} COVID")
+        lines.append(
+            f"{site.site}: {', '.join(parts)} images, {found} of {total} {site.classes[1]}"
+        )
         lines += [f"  {note}" for note in (*site.notes, *site.skipped[:3])]
         if len(site.skipped) > 3:
             lines.append(f"  and {len(site.skipped) - 3} more unusable: consilium data check")
