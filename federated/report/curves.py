@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from federated.plots.lines import FEWEST_SEEDS
 from federated.plots.numbers import by_seed, names, shown_sites, values
 from federated.plots.style import Look, site_looks
 from federated.plots.text import number as text
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from bokeh.plotting import figure as Panel
 
 HEIGHT = 300
-FEWEST_SEEDS = 3
-"""Fewer have no band: Student's interval of two seeds is wider than the figure is high."""
 TIPS = [("hospital", "@site"), ("round", "@round"), ("AUC", "@auc{0.000}"), ("95 %", "@interval")]
 
 
