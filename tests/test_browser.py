@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_plots import METHOD_NAMES, SITES, full_rows, site_folder, write_predictions, write_run
+from test_plots import (
+    METHOD_NAMES,
+    SITES,
+    full_rows,
+    site_folder,
+    write_norms,
+    write_predictions,
+    write_run,
+)
 
 from federated.report import write_summary
 
@@ -27,6 +35,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for seed in seeds:
                 folder = site_folder(run, site, method, seed)
                 write_predictions(folder, [0.1, 0.7, 0.4, 0.9, 0.3], [0, 1, 0, 1, 1])
+                write_norms(folder, n=([0.1], [1.0]))
     return write_summary(run)
 
 

@@ -14,6 +14,7 @@ from federated.commands import (
     catalogue,
     comparing,
     data,
+    explaining,
     folders,
     machine,
     questions,
@@ -121,6 +122,7 @@ def _parser() -> tuple[Parser, Any]:
     answers.add(commands)
     comparing.add(commands)
     unseen.add(commands)
+    explaining.add(commands)
     questions.add(commands)
     sweep.add(commands)
     machine.add(commands)
