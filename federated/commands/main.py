@@ -14,9 +14,11 @@ from federated.commands import (
     catalogue,
     comparing,
     data,
+    deploying,
     explaining,
     folders,
     machine,
+    policy,
     questions,
     sweep,
     unseen,
@@ -119,6 +121,7 @@ def _parser() -> tuple[Parser, Any]:
     report.set_defaults(call=lambda a: _reports(a.folders, a.to))
 
     data.add(commands)
+    policy.add(commands)
     answers.add(commands)
     comparing.add(commands)
     unseen.add(commands)
@@ -126,6 +129,7 @@ def _parser() -> tuple[Parser, Any]:
     questions.add(commands)
     sweep.add(commands)
     machine.add(commands)
+    deploying.add(commands)
     folders.add(commands)
     beginning.add(commands)
     catalogue.add(commands, parser)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from federated.plots.lines import draw_line, handles
-from federated.plots.numbers import NothingToDrawError, names, shown_sites
+from federated.plots.numbers import NothingToDrawError, names, rounds_apart, shown_sites
 from federated.plots.style import DOUBLE, Look, legend_below, method_looks, panels, short, styled
 from federated.plots.time_axis import (
     by_week,
@@ -46,13 +46,14 @@ def rollout_benefit(run: Run, *, width: float = DOUBLE) -> Figure:
         raise NothingToDrawError(f"{run.folder} has no AUC both together and alone (local).")
     sites, note = shown_sites(frame.rename(columns={"gain": "value"}), "auc")
     there, looks = joined(run), method_looks(run.study.common.methods)
+    every = rounds_apart(run, "val")
     figure, axes = panels(len(sites) + 1, width=width)
     for ax, site in zip(axes, sites, strict=False):
-        _draw(ax, frame[frame["site"] == site], looks)
+        _draw(ax, frame[frame["site"] == site], looks, every)
         mark_joins(ax, there, site)
         ax.set_title(short(site))
     mean = frame.groupby(["method", "seed", "round"])[["gain", "hours"]].mean().reset_index()
-    _draw(axes[-1], mean.assign(site=MEAN), looks)
+    _draw(axes[-1], mean.assign(site=MEAN), looks, every)
     mark_joins(axes[-1], there)
     axes[-1].set_title(MEAN)
     finish_weeks(run, figure, axes, "AUC over alone", note)
@@ -62,15 +63,15 @@ def rollout_benefit(run: Run, *, width: float = DOUBLE) -> Figure:
     return figure
 
 
-def _draw(ax: Axes, frame: pd.DataFrame, looks: dict[str, Look]) -> None:
+def _draw(ax: Axes, frame: pd.DataFrame, looks: dict[str, Look], every: int) -> None:
     ax.axhline(0.0, color="#555555", linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
     for method, rows in frame.groupby("method", sort=False):
         look = looks[str(method)]
-        raw = by_week(rows, "gain")
+        raw = by_week(rows, "gain", every)
         ax.plot(raw.index, raw.mean(axis=1), color=look.colour, label=f"{method}, raw", **RAW)
         in_order = rows.sort_values("round").groupby(SITE)["gain"]
         line = rows.assign(gain=in_order.transform(_smooth))
-        draw_line(ax, by_week(line, "gain"), look, str(method), band=False)
+        draw_line(ax, by_week(line, "gain", every), look, str(method), band=False)
 
 
 def _smooth(gains: pd.Series) -> pd.Series:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from federated.plots.lines import FEWEST_SEEDS
-from federated.plots.numbers import by_seed, names, shown_sites, values
+from federated.plots.numbers import by_seed, names, rounds_apart, shown_sites, values
 from federated.plots.style import Look, site_looks
 from federated.plots.text import number as text
 from federated.report.markup import sentence
@@ -105,7 +105,7 @@ def _panel(run: Run, frame: pd.DataFrame, method: str, looks: dict[str, Look]) -
         rows = frame[(frame["method"] == method) & (frame["site"] == site)]
         if rows.empty:
             continue
-        source = ColumnDataSource(data=_course(rows, site))
+        source = ColumnDataSource(data=_course(rows, site, rounds_apart(run, "val")))
         style: dict[str, Any] = {"color": look.colour, "name": _name(run, place), "source": source}
         if len(run.study.common.seeds) >= FEWEST_SEEDS:
             panel.varea("round", "low", "high", fill_alpha=0.13, **style)
@@ -125,9 +125,9 @@ def _heights(frame: pd.DataFrame) -> "Range1d":
     return Range1d(start=float(means.min() - room), end=float(means.max() + room))
 
 
-def _course(rows: pd.DataFrame, site: str) -> dict[str, Any]:
+def _course(rows: pd.DataFrame, site: str, every: int) -> dict[str, Any]:
     """Return one hospital's course as columns; a missed round is a gap."""
-    table = by_seed(rows)
+    table = by_seed(rows, every)
     told = [mean_of_seeds(row) for row in table.to_numpy(dtype=np.float64)]
     return {
         "round": [int(round) for round in table.index],

@@ -181,11 +181,12 @@ def _scored(
         scores=np.stack([test["probability"].to_numpy(dtype=np.float64) for test in tests]),
         groups=np.unique(names, return_inverse=True)[1].astype(np.int64),
         is_grouped=is_grouped,
-        thresholds=np.array([_threshold(table) for table in tables.values()]),
+        thresholds=np.array([validation_threshold(table) for table in tables.values()]),
     )
 
 
-def _threshold(table: pd.DataFrame) -> float:
+def validation_threshold(table: pd.DataFrame) -> float:
+    """Return the threshold that the validation images of a table of predictions choose (Youden)."""
     val = table[table["split"] == "val"]
     return youden_threshold(val["probability"].to_numpy(float), val["label"].to_numpy(int))
 
