@@ -8,7 +8,7 @@ CONSTRAINTS ?=
 FIXED := $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-ray test-deploy test-realdata sync lint types check clean
+.PHONY: help demo test test-slow test-ray test-browser test-deploy test-realdata sync lint types check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,9 @@ test-slow: $(VENV)/installed-dev ## the tests that take more than a few seconds 
 
 test-ray: $(VENV)/installed-dev ## the tests that start a Ray cluster
 	@$(BIN)/python -m pytest -m ray
+
+test-browser: $(VENV)/installed-dev ## the run's page in headless Chromium; skipped if there is none
+	@$(BIN)/python -m pytest -m browser
 
 test-deploy: $(VENV)/installed-dev ## two hospitals on loopback, with TLS, one killed; minutes
 	@$(BIN)/python -m pytest -m deploy

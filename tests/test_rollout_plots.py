@@ -151,7 +151,7 @@ def test_an_absence_is_a_gap_over_virtual_time(five: Run) -> None:
 
 
 def test_the_mean_benefit_is_over_the_hospitals_of_a_round(tmp_path: Path) -> None:
-    mean = line(panel(rollout_benefit(tiny(tmp_path)), "fedavg"), "mean")
+    mean = line(panel(rollout_benefit(tiny(tmp_path)), "mean of hospitals"), "fedavg, raw")
     np.testing.assert_allclose(
         mean.get_ydata(), [0.1, (0.1 + 0.15) / 2, (-0.05 + 0.1) / 2], atol=1e-12
     )

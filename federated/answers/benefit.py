@@ -238,8 +238,9 @@ def with_target(target: float | None) -> Answer:
             ),
             Plot(
                 "rollout-benefit",
-                "Validation AUC together minus alone over virtual time; alone: its latest "
-                "evaluation up to then. Above zero it pays to take part.",
+                "Validation AUC together minus alone over virtual time, by hospital. Lines: means "
+                "of three evaluations in a row; alone: its latest evaluation up to then. "
+                "Above zero it pays to take part.",
                 rollout_benefit,
                 is_of_rollout=True,
             ),

@@ -15,6 +15,7 @@ from federated.commands import (
     comparing,
     data,
     deploying,
+    explaining,
     folders,
     machine,
     policy,
@@ -124,6 +125,7 @@ def _parser() -> tuple[Parser, Any]:
     answers.add(commands)
     comparing.add(commands)
     unseen.add(commands)
+    explaining.add(commands)
     questions.add(commands)
     sweep.add(commands)
     machine.add(commands)

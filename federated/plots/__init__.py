@@ -51,7 +51,7 @@ PLOTS = (
     Plot(
         "convergence",
         "Validation AUC over rounds at each site. Rings: the round whose model is kept. "
-        "With several seeds: their mean and, of up to 5 methods, their range.",
+        "With several seeds: their mean and, of three or more, its 95 % interval as a band.",
         convergence,
     ),
     Plot(
@@ -66,8 +66,9 @@ PLOTS = (
     ),
     Plot(
         "comparison",
-        "Test AUC of the kept models. Dots: seeds; bars: their mean; lines: its 95 % interval over "
-        "images and seeds; dashed: the hospital alone.",
+        "Test AUC of the model that each hospital uses (final). Dots: seeds; bars: their mean; "
+        "lines: its 95 % interval over images and seeds; diamonds: mean of the kept models; "
+        "dashed: the hospital alone.",
         comparison,
     ),
     Plot(
@@ -84,18 +85,18 @@ PLOTS = (
     ),
     Plot(
         "roc",
-        "ROC on test images of the kept models, site by site; every seed a curve.",
+        "ROC on test images of the final models, site by site; every seed a curve.",
         roc,
     ),
     Plot(
         "reliability",
-        "Share of COVID-19 among test images by the probability that the kept models gave, all "
+        "Share of COVID-19 among test images by the probability that the final models gave, all "
         "seeds together. Bands, of up to 3 methods: 95 % over patients. Diagonal: as promised.",
         reliability,
     ),
     Plot(
         "decision-curve",
-        "Net benefit of acting on the kept models' probabilities from a threshold on, mean over "
+        "Net benefit of acting on the final models' probabilities from a threshold on, mean over "
         "seeds; of up to 3 methods with 95 % bands. Grey: to act on everybody, and on nobody.",
         decision_curve,
     ),
@@ -106,7 +107,8 @@ PLOTS = (
     ),
     Plot(
         "memory",
-        "The sites' contrastive memories when each round's training ended.",
+        "The sites' contrastive memories when each round's training ended; sites whose memories "
+        "went the same way share a line.",
         memory_occupancy,
     ),
     Plot(
@@ -119,14 +121,14 @@ PLOTS = (
     Plot(
         "rollout-convergence",
         "Validation AUC over virtual time. Dotted: the hospital joins; ticks at the lower edge: "
-        "others do.",
+        "others do; grey: an outage; hatched: it sends garbage.",
         rollout_convergence,
         is_of_rollout=True,
     ),
     Plot(
         "bn-drift",
-        "Distance between the sites' kept batch norms by layer (mean over channels). Visible only "
-        "because a simulation's sites share one disk.",
+        "Distance between the sites' kept batch norms by layer (mean over channels), on one scale "
+        "for all methods. Visible only because a simulation's sites share one disk.",
         bn_drift,
         is_by_method=True,
     ),

@@ -5,14 +5,26 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from federated.config.presets import ALONE
-from federated.plots.numbers import defined, label, names, shown_sites
-from federated.plots.style import DOUBLE, Look, label_lowest, method_looks, panels, short, styled
+from federated.plots.numbers import defined, label, names, shown_sites, used_or_kept, values
+from federated.plots.style import (
+    DOUBLE,
+    Look,
+    label_lowest,
+    legend_below,
+    method_looks,
+    panels,
+    short,
+    styled,
+)
 from federated.runs.reading import Run
 from federated.statistics.images import scored_once
 from federated.statistics.interval import Interval
+
+HOLLOW: dict[str, Any] = {"ls": "", "marker": "D", "ms": 3, "mfc": "none", "mew": 0.7}
 
 
 @styled
@@ -20,7 +32,7 @@ def comparison(
     run: Run,
     metric: str = "auc",
     split: str = "test",
-    model: str = "kept",
+    model: str = "",
     *,
     width: float = DOUBLE,
 ) -> Figure:
@@ -28,11 +40,14 @@ def comparison(
 
     A bar marks the mean over seeds, and of test AUCs a line its 95 % interval over images and
     seeds, where the sites' predictions can be read. The dashed line is the mean of ``local`` at
-    that site: a method on its wrong side is of no use to that hospital.
+    that site: a method on its wrong side is of no use to that hospital. Of the model that the
+    hospital uses in the end; beside its row, hollow, the mean of the kept model where that is
+    another.
 
     Raises:
         NothingToDrawError: the run has no such numbers.
     """
+    model = model or used_or_kept(run)
     frame = defined(run, metric, split, model)
     sites, note = shown_sites(frame, metric)
     looks = method_looks(names(frame, "method"))
@@ -41,15 +56,21 @@ def comparison(
     )
     is_tested = metric == "auc" and split == "test" and model in ("kept", "final")
     sure = {(m.site, m.method): m.mean_auc for m in scored_once(run, model)} if is_tested else {}
+    kept = values(run, metric, split, "kept").groupby(["site", "method"])["value"].mean()
     for ax, site in zip(axes, sites, strict=True):
         _draw(ax, frame[frame["site"] == site], looks)
         for row, (method, look) in enumerate(looks.items()):
             if (site, method) in sure:
                 draw_interval(ax, row, sure[site, method], look)
+            if (site, method) in kept.index and model == "final":
+                place = [kept[site, method]]
+                ax.plot(place, [row + 0.3], color=look.colour, **HOLLOW)
         ax.set_title(short(site))
         label_lowest(ax, f"{label(metric, split)}, {model} model")
     if note:
         figure.suptitle(note)
+    if model == "final":
+        legend_below(figure, [Line2D([], [], color="black", label="mean of kept models", **HOLLOW)])
     return figure
 
 
@@ -60,7 +81,7 @@ def draw_interval(ax: Axes, row: float, interval: Interval, look: Look) -> None:
 
 
 def _draw(ax: Axes, frame: pd.DataFrame, looks: dict[str, Look]) -> None:
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     ax.grid(axis="x", color="#E4E4E4", linewidth=0.5)
     ax.set_yticks(range(len(looks)), [short(name, 18) for name in looks])
     ax.set_ylim(len(looks) - 0.4, -0.6)

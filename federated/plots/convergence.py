@@ -38,9 +38,10 @@ def convergence(
 ) -> Figure:
     """Draw a metric over rounds, a panel per site and a line per method.
 
-    With several seeds the line is their mean and, of up to 5 methods, the band runs from the
-    lowest to the highest. Rings mark the rounds whose models the site kept, one a
-    seed. Of more than 12 sites the 12 worst are drawn. A site that missed a round has a gap there.
+    With several seeds the line is their mean and, of up to 5 methods and three seeds or more, the
+    band its 95 % interval over them (Student). Rings mark the rounds whose models the site kept,
+    one a seed. Of more than 12 sites the 12 worst are drawn. A site that missed a round has a gap
+    there.
 
     Raises:
         NothingToDrawError: the run has no such numbers.

@@ -15,7 +15,7 @@ from federated.statistics.methods import mean_difference, pairs, reference_of
 
 
 @styled
-def differences(run: Run, model: str = "kept", *, width: float = DOUBLE) -> Figure:
+def differences(run: Run, model: str = "", *, width: float = DOUBLE) -> Figure:
     """Draw test AUC less that of ``compare.reference``: a panel per site, a row per method.
 
     The dot is the mean over seeds, the line its 95 % interval over images and seeds. Solid: no
@@ -36,7 +36,7 @@ def differences(run: Run, model: str = "kept", *, width: float = DOUBLE) -> Figu
         len(sites), width=width, height=0.5 + 0.15 * len(rows), least=min(2.2, width / 2)
     )
     for ax, site in zip(axes, sites, strict=True):
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
         name_rows(ax, rows, 18)
         ax.axvline(0, color="#555555", linewidth=0.8, zorder=1)
         for one, other in pairs([m for m in models if m.site == site], reference):

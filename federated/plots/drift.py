@@ -1,7 +1,8 @@
 """How far the sites' batch norms have drifted apart, layer by layer."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -13,6 +14,7 @@ from federated.errors import UserError
 from federated.learning.network import network_of
 from federated.plots.numbers import NothingToDrawError
 from federated.plots.style import DOUBLE, legend_below, panels, short, site_looks, styled
+from federated.runs.once import once
 from federated.runs.reading import Run
 from federated.runs.vaults import kept_model
 from federated.storage import read_tensors
@@ -32,6 +34,7 @@ States = Mapping[str, Mapping[str, Tensor]]
 """Whole models by site."""
 
 
+@once
 def bn_distances(run: Run, method: str, seed: int) -> pd.DataFrame:
     """Return distances between the kept models' batch norms for every layer and pair of sites.
 
@@ -59,7 +62,7 @@ def bn_drift(run: Run, method: str, seed: int, *, width: float = DOUBLE) -> Figu
     """Draw ``bn_distances`` over the layers: pairs of sites, and the mean over the pairs.
 
     Possible only in a simulation, where all sites' private models lie on one disk. Of more than 6
-    pairs only the range is drawn.
+    pairs only the range is drawn. The scale is the same for all methods of the run.
 
     Raises:
         NothingToDrawError: fewer than two sites have a kept model with batch norm here.
@@ -69,13 +72,16 @@ def bn_drift(run: Run, method: str, seed: int, *, width: float = DOUBLE) -> Figu
         raise NothingToDrawError(f"{run.folder} holds no two batch norms of {method}.")
     layers = [str(layer) for layer in frame["layer"].unique()]
     quantities = [name for name in QUANTITIES if frame[name].notna().any()]
+    most = pd.concat([bn_distances(run, name, seed) for name in run.study.common.methods])[
+        quantities
+    ].max()
     figure, axes = panels(len(quantities), width=width, height=1.7, least=3.4, sharey=False)
     for ax, quantity in zip(axes, quantities, strict=True):
         pairs = frame.pivot(index="layer", columns=["site_a", "site_b"], values=quantity)
         _draw_pairs(ax, pairs.loc[layers])
         ax.set_title(QUANTITIES[quantity])
         ax.set_xlim(-0.4, len(layers) - 0.6)
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, 1.05 * most[quantity] or None)
         _name_layers(ax, layers)
     figure.suptitle(f"Batch norm between sites: {short(method)}, seed {seed}")
     legend_below(figure, axes[0].get_legend_handles_labels()[0])
@@ -166,5 +172,29 @@ def _name_layers(ax: Axes, layers: list[str]) -> None:
     if len(layers) > MOST_NAMES:
         ax.set_xlabel("batch-norm layer, input to output")
         return
-    ax.set_xticks(range(len(layers)), [short(name, 22) for name in layers], rotation=50,
+    told = [short(name, 22) for name in layer_names(layers)]
+    ax.set_xticks(range(len(layers)), told, rotation=50,
                   ha="right", rotation_mode="anchor", fontsize=6)  # fmt: skip
+
+
+_SAID = {"backbone": "", "features": "layer", "longs": "long branch", "downsample": "shortcut"}
+"""Names of modules that say nothing to who has not read the network."""
+
+
+def layer_names(layers: Sequence[str]) -> list[str]:
+    """Return layers as a reader would name them: their part of the network, counted from 1.
+
+    ``backbone.longs.0.1`` of several ``longs`` is "long branch 1"; the last number, the place of
+    the norm behind its convolution, is left out. A part with one norm has no number; where two
+    names would be the same, all keep the modules' own.
+    """
+    parts = [[part for part in layer.split(".") if not part.isdigit()] for layer in layers]
+    words = [[_SAID.get(part, part.replace("_", " ")) for part in found] for found in parts]
+    stems = [" ".join(word for word in found if word) or "norm" for found in words]
+    counts = Counter(stems)
+    met: Counter[str] = Counter()
+    told = []
+    for stem in stems:
+        met[stem] += 1
+        told.append(f"{stem} {met[stem]}" if counts[stem] > 1 else stem)
+    return told if len(set(told)) == len(told) else list(layers)

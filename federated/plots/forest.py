@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from federated.plots.comparison import draw_interval
+from federated.plots.numbers import used_or_kept
 from federated.plots.rows import name_rows
 from federated.plots.style import DOUBLE, Look, label_lowest, method_looks, panels, short, styled
 from federated.plots.tested import methods_of, tested
@@ -16,7 +17,7 @@ POOLED = "all hospitals"
 
 
 @styled
-def forest(run: Run, model: str = "kept", *, width: float = DOUBLE) -> Figure:
+def forest(run: Run, model: str = "", *, width: float = DOUBLE) -> Figure:
     """Draw test AUCs: a panel per method, a row per site, and below them their pooled mean.
 
     Every dot is a mean over seeds with its 95 % interval over images and seeds. The diamond is the
@@ -33,7 +34,7 @@ def forest(run: Run, model: str = "kept", *, width: float = DOUBLE) -> Figure:
         len(looks), width=width, height=0.4 + 0.15 * len(rows), least=min(2.2, width / 2)
     )
     for ax, (method, look) in zip(axes, looks.items(), strict=True):
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
         name_rows(ax, rows, 18)
         ax.axvline(0.5, color="#AAAAAA", linewidth=0.7, linestyle=(0, (2, 2)), zorder=1)
         of_method = [one for one in models if one.method == method]
@@ -43,7 +44,7 @@ def forest(run: Run, model: str = "kept", *, width: float = DOUBLE) -> Figure:
             ax.plot([area.value], [row], color=look.colour, ls="", marker="s", ms=3.5)
         _draw_pooled(ax, len(sites), pooled(of_method), look)
         ax.set_title(short(method))
-        label_lowest(ax, f"AUC (test), {model} model")
+        label_lowest(ax, f"AUC (test), {model or used_or_kept(run)} model")
     if note:
         figure.suptitle(note)
     return figure

@@ -17,9 +17,13 @@ from federated.plots.style import (
     short,
     site_looks,
 )
+from federated.statistics.interval import mean_of_seeds
 
 MOST_BANDS = 5
 """More bands than this on top of one another are mud."""
+
+FEWEST_SEEDS = 3
+"""Fewer have no band: Student's interval of two seeds is wider than a figure is high."""
 
 
 def draw_methods(ax: Axes, frame: pd.DataFrame, looks: Mapping[str, Look], every: int = 1) -> None:
@@ -55,7 +59,10 @@ def draw_sites(
 
 
 def draw_line(ax: Axes, table: pd.DataFrame, look: Look, name: str, *, band: bool = True) -> None:
-    """Draw the mean over seeds of a table of rounds x seeds, and the range of the seeds."""
+    """Draw the mean over seeds of a table of rounds x seeds, and its 95 % interval as a band.
+
+    The interval is Student's, of ``FEWEST_SEEDS`` or more; the axis is fitted to the means.
+    """
     rounds, mean = table.index.to_numpy(), table.mean(axis=1).to_numpy()
     # Few rounds: a marker on each, so that one between two gaps is seen. Many: in turns.
     step = max(1, len(rounds) // 8)
@@ -69,9 +76,19 @@ def draw_line(ax: Axes, table: pd.DataFrame, look: Look, name: str, *, band: boo
         markevery=(start, step),
         label=name,
     )
-    if band and table.shape[1] > 1:
-        low, high = table.min(axis=1).to_numpy(), table.max(axis=1).to_numpy()
-        ax.fill_between(rounds, low, high, color=look.colour, alpha=0.15, linewidth=0)
+    if band and table.shape[1] >= FEWEST_SEEDS:
+        told = [mean_of_seeds(row) for row in table.to_numpy(dtype=float)]
+        seen = ax.dataLim.frozen()
+        ax.fill_between(
+            rounds,
+            [one.low for one in told],
+            [one.high for one in told],
+            color=look.colour,
+            alpha=0.15,
+            linewidth=0,
+        )
+        ax.dataLim.set(seen)
+        ax.autoscale_view()
 
 
 def handles(looks: Mapping[str, Look]) -> list[Line2D]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from federated.config.presets import ALONE
 from federated.errors import UserError
 from federated.learning.metrics import HIGHER_IS_BETTER
 from federated.runs.columns import ROUND, SITE
@@ -35,6 +34,11 @@ def values(run: Run, metric: str, split: str, model: str = "current") -> pd.Data
     ``Run.wide`` leaves such rows out, and with them what a plot has to show as a gap.
     """
     return run.values(metric, split, model)
+
+
+def used_or_kept(run: Run) -> str:
+    """Return ``final``, the model that hospitals use, or of a run that has not ended ``kept``."""
+    return "kept" if run.values("auc", "test", "final").empty else "final"
 
 
 def names(frame: pd.DataFrame, column: str) -> list[str]:
@@ -121,20 +125,6 @@ def kept_rounds(run: Run) -> pd.DataFrame:
 def mean_and_sd(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Return mean and sd of ``value`` over what is not in ``by``, the seeds as a rule."""
     return frame.groupby(list(by), sort=False)["value"].agg(["mean", "std"]).reset_index()
-
-
-def behind_local(run: Run, metric: str, split: str, model: str) -> set[tuple[str, str]]:
-    """Return (method, site) where the mean over seeds is worse than the site's alone.
-
-    Empty if the method ``local`` is not in the run.
-    """
-    means = mean_and_sd(values(run, metric, split, model), ["method", "site"])
-    alone = means[means["method"] == ALONE].set_index("site")["mean"]
-    if alone.empty:
-        return set()
-    sign = 1 if lower_is_worse(metric) else -1
-    worse = sign * means["mean"] < sign * means["site"].map(alone)
-    return set(means.loc[worse, ["method", "site"]].itertuples(index=False, name=None))
 
 
 class NothingToDrawError(UserError):

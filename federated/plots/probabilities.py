@@ -31,7 +31,7 @@ MOST_BANDS = 3
 GREY = "#999999"
 
 
-def reliability(run: Run, model: str = "kept", *, width: float = DOUBLE) -> Figure:
+def reliability(run: Run, model: str = "", *, width: float = DOUBLE) -> Figure:
     """Draw the share of positives by predicted probability of a run's test images.
 
     Raises:
@@ -41,7 +41,7 @@ def reliability(run: Run, model: str = "kept", *, width: float = DOUBLE) -> Figu
     return reliability_figure(models, sites, note, width=width)
 
 
-def decision_curve(run: Run, model: str = "kept", *, width: float = DOUBLE) -> Figure:
+def decision_curve(run: Run, model: str = "", *, width: float = DOUBLE) -> Figure:
     """Draw the net benefit over thresholds on a run's test images.
 
     Raises:

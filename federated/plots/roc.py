@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from federated.learning.metrics import auc
 from federated.learning.metrics import roc as roc_points
-from federated.plots.numbers import NothingToDrawError, shown_sites, values
+from federated.plots.numbers import NothingToDrawError, shown_sites, used_or_kept, values
 from federated.plots.style import (
     DOUBLE,
     Look,
@@ -29,7 +29,7 @@ TICKS = (0, 0.25, 0.5, 0.75, 1)
 
 
 @styled
-def roc(run: Run, which: str = "kept", *, width: float = DOUBLE) -> Figure:
+def roc(run: Run, which: str = "", *, width: float = DOUBLE) -> Figure:
     """Draw the ROC of a chosen model on test images, a panel per site and a line per method.
 
     Every seed has its own thin curve. The legend gives the mean of the seeds' AUCs and, in
@@ -38,12 +38,13 @@ def roc(run: Run, which: str = "kept", *, width: float = DOUBLE) -> Figure:
 
     Args:
         run: the run.
-        which: ``kept`` or ``final``.
+        which: ``kept`` or ``final``; empty: what the hospitals use by now.
         width: of the figure in inches.
 
     Raises:
         NothingToDrawError: no site's predictions are readable here.
     """
+    which = which or used_or_kept(run)
     sites, note = shown_sites(values(run, "auc", "test", "kept"), "auc")
     curves = _predictions(run, sites, which)
     if not curves:

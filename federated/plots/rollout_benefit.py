@@ -1,6 +1,6 @@
 """What each hospital has over itself alone, over virtual time."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -8,16 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from federated.plots.lines import draw_line, handles
-from federated.plots.numbers import NothingToDrawError, by_site, names, rounds_apart
-from federated.plots.style import (
-    DOUBLE,
-    SITE_COLOURS,
-    legend_below,
-    panels,
-    short,
-    site_looks,
-    styled,
-)
+from federated.plots.numbers import NothingToDrawError, names, rounds_apart, shown_sites
+from federated.plots.style import DOUBLE, Look, legend_below, method_looks, panels, short, styled
 from federated.plots.time_axis import (
     by_week,
     finish_weeks,
@@ -26,20 +18,24 @@ from federated.plots.time_axis import (
     mark_joins,
     needs_timeline,
 )
-from federated.rollout.scenario import HOURS_PER_WEEK
+from federated.runs.columns import SITE
 from federated.runs.history import gains_over_time
 from federated.runs.reading import Run
 
-FAINT = "#C4C4C4"
+MEAN = "mean of hospitals"
+SMOOTHED = 3
+"""Evaluations of which a line is the mean: each and those before it."""
+RAW: dict[str, Any] = {"ls": "", "marker": "o", "ms": 1.6, "mew": 0, "alpha": 0.35}
 
 
 @styled
 def rollout_benefit(run: Run, *, width: float = DOUBLE) -> Figure:
-    """Draw validation AUC together minus alone over virtual time, a panel per method.
+    """Draw validation AUC together minus alone over virtual time, a panel per hospital.
 
-    A line per hospital, its mean over seeds; the black line is the unweighted mean over the
-    hospitals evaluated in a round, so a newcomer changes what it is a mean of. Above zero it pays
-    to take part.
+    Dots are means over seeds at each evaluation, the line of a method the mean of three in a row.
+    The last panel is the unweighted mean over the hospitals evaluated in a round, so a newcomer
+    changes what it is a mean of. Above zero it pays to take part. Of more than 12 hospitals the 12
+    that gain least are drawn.
 
     Raises:
         NothingToDrawError: the run is no rollout, or has no method ``local`` beside another.
@@ -48,36 +44,35 @@ def rollout_benefit(run: Run, *, width: float = DOUBLE) -> Figure:
     frame = gains_over_time(run).dropna(subset=["gain"])
     if frame.empty:
         raise NothingToDrawError(f"{run.folder} has no AUC both together and alone (local).")
-    methods, there = names(frame, "method"), joined(run)
-    # Of the whole run, so that a hospital looks the same in every figure.
-    sites = list(run.sites)
-    figure, axes = panels(len(methods), width=width, height=2.2, least=2.3)
-    for ax, method in zip(axes, methods, strict=True):
-        _draw(ax, frame[frame["method"] == method], sites, rounds_apart(run, "val"))
-        mark_joins(ax, there)
-        ax.set_title(short(method))
-    finish_weeks(run, figure, axes, "AUC over alone (validation)")
-    mean = Line2D([], [], color="black", lw=1.6, label="unweighted mean")
-    legend_below(figure, [*_site_handles(sites), mean, *join_handles(there, is_of_one=False)])
+    sites, note = shown_sites(frame.rename(columns={"gain": "value"}), "auc")
+    there, looks = joined(run), method_looks(run.study.common.methods)
+    every = rounds_apart(run, "val")
+    figure, axes = panels(len(sites) + 1, width=width)
+    for ax, site in zip(axes, sites, strict=False):
+        _draw(ax, frame[frame["site"] == site], looks, every)
+        mark_joins(ax, there, site)
+        ax.set_title(short(site))
+    mean = frame.groupby(["method", "seed", "round"])[["gain", "hours"]].mean().reset_index()
+    _draw(axes[-1], mean.assign(site=MEAN), looks, every)
+    mark_joins(axes[-1], there)
+    axes[-1].set_title(MEAN)
+    finish_weeks(run, figure, axes, "AUC over alone", note)
+    drawn = {name: looks[name] for name in names(frame, "method")}
+    dot = Line2D([], [], color="black", **{**RAW, "ms": 2.5}, label="each evaluation")
+    legend_below(figure, [*handles(drawn), dot, *join_handles(there, is_of_one=True)])
     return figure
 
 
-def _draw(ax: Axes, frame: pd.DataFrame, sites: Sequence[str], every: int) -> None:
-    looks = site_looks(sites) if len(sites) <= len(SITE_COLOURS) else {}
+def _draw(ax: Axes, frame: pd.DataFrame, looks: dict[str, Look], every: int) -> None:
     ax.axhline(0.0, color="#555555", linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
-    if looks:
-        for site, rows in frame.groupby("site", sort=False):
-            draw_line(ax, by_week(rows, "gain", every), looks[str(site)], str(site), band=False)
-    else:
-        weeks = by_site(frame, "hours", every).interpolate() / HOURS_PER_WEEK
-        gains = by_site(frame, "gain", every)
-        ax.plot(weeks.to_numpy(), gains.to_numpy(), color=FAINT, linewidth=0.4)
-    mean = frame.groupby(["seed", "round"])[["gain", "hours"]].mean().reset_index()
-    table = by_week(mean, "gain", every)
-    ax.plot(table.index, table.mean(axis=1), color="black", linewidth=1.6, label="mean")
+    for method, rows in frame.groupby("method", sort=False):
+        look = looks[str(method)]
+        raw = by_week(rows, "gain", every)
+        ax.plot(raw.index, raw.mean(axis=1), color=look.colour, label=f"{method}, raw", **RAW)
+        in_order = rows.sort_values("round").groupby(SITE)["gain"]
+        line = rows.assign(gain=in_order.transform(_smooth))
+        draw_line(ax, by_week(line, "gain", every), look, str(method), band=False)
 
 
-def _site_handles(sites: Sequence[str]) -> list[Line2D]:
-    if len(sites) <= len(SITE_COLOURS):
-        return handles(site_looks(sites))
-    return [Line2D([], [], color=FAINT, lw=0.8, label=f"each of {len(sites)} hospitals")]
+def _smooth(gains: pd.Series) -> pd.Series:
+    return gains.rolling(SMOOTHED, min_periods=1).mean()

@@ -11,8 +11,11 @@ from federated.plots.time_axis import (
     join_handles,
     joined,
     mark_joins,
+    mark_troubles,
     needs_timeline,
+    trouble_handles,
 )
+from federated.rollout.scenario import HOURS_PER_WEEK
 from federated.runs.history import evaluations
 from federated.runs.reading import Run
 
@@ -21,7 +24,8 @@ from federated.runs.reading import Run
 def rollout_convergence(run: Run, split: str = "val", *, width: float = DOUBLE) -> Figure:
     """Draw AUC over virtual time, a panel per hospital and a line per method.
 
-    A dotted line marks when the hospital joined, ticks at the lower edge when others did. Of more
+    A dotted line marks when the hospital joined, ticks at the lower edge when others did; grey is
+    an outage of the hospital, hatched the weeks in which it sent garbage. Of more
     than 12 hospitals the 12 worst are drawn. Seeds as in ``convergence``.
 
     Raises:
@@ -35,13 +39,17 @@ def rollout_convergence(run: Run, split: str = "val", *, width: float = DOUBLE) 
     there, looks = joined(run), method_looks(names(frame, "method"))
     every = rounds_apart(run, split)
     figure, axes = panels(len(sites), width=width)
+    troubles: list[str] = []
     for ax, site in zip(axes, sites, strict=True):
         here = frame[frame["site"] == site]
         for method, rows in here.groupby("method", sort=False):
             band, table = len(looks) <= MOST_BANDS, by_week(rows, "value", every)
             draw_line(ax, table, looks[str(method)], str(method), band=band)
         mark_joins(ax, there, site)
+        if site in there:
+            troubles += mark_troubles(ax, there[site], run.last_hour / HOURS_PER_WEEK)
         ax.set_title(short(site))
     finish_weeks(run, figure, axes, label("auc", split), note)
-    legend_below(figure, handles(looks) + join_handles(there, is_of_one=True))
+    marks = [*join_handles(there, is_of_one=True), *trouble_handles(troubles)]
+    legend_below(figure, [*handles(looks), *marks])
     return figure

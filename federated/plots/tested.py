@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from federated.plots.numbers import NothingToDrawError, shown_sites, values
+from federated.plots.numbers import NothingToDrawError, shown_sites, used_or_kept, values
 from federated.runs.reading import Run
 from federated.statistics.images import Scored, scored_once
 
@@ -10,9 +10,14 @@ from federated.statistics.images import Scored, scored_once
 def tested(run: Run, model: str) -> tuple[list[Scored], list[str], str]:
     """Return the scored models of the sites that get a panel, these sites, and a note on others.
 
+    Args:
+        run: The run.
+        model: ``final`` or ``kept``; empty: what the hospitals use by now (``used_or_kept``).
+
     Raises:
         NothingToDrawError: no site's predictions are readable here.
     """
+    model = model or used_or_kept(run)
     models = scored_once(run, model)
     if not models:
         raise NothingToDrawError(f"{run.folder} holds no predictions of {model} models.")

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from datetime import date, timedelta
+from math import ceil
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, MaxNLocator
 
 from federated.plots.numbers import NothingToDrawError, with_gaps
 from federated.plots.style import label_lowest, label_rows
@@ -18,7 +21,21 @@ from federated.runs.reading import Run
 
 JOIN = "#555555"
 
+TROUBLES: dict[str, dict[str, Any]] = {
+    "outage": {"facecolor": "#DDDDDD", "linewidth": 0, "zorder": 0.5},
+    "garbage": {
+        "facecolor": "none",
+        "edgecolor": "#D55E00",
+        "hatch": "xxxx",
+        "linewidth": 0,
+        "zorder": 0.6,
+    },
+}
+
 INCHES_A_DATE = 0.8
+INCHES_A_MONTH = 0.34
+FEWEST_MONTHS = 3
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
 def needs_timeline(run: Run) -> None:
@@ -43,7 +60,8 @@ def weeks_axis(run: Run, axes: Sequence[Axes], *, ticks: int = 5) -> None:
     A rollout of less than a week is labelled in hours; what is drawn is in weeks all the same.
     """
     rollout = run.study.common.rollout
-    title, locator = "week", MaxNLocator(nbins=ticks, integer=True)
+    title = "week"
+    locator: Locator = MaxNLocator(nbins=ticks, integer=True)
     shown = FuncFormatter(lambda week, _: f"{week:g}")
     if is_short(run):
         title, locator = "hours", _HourLocator(nbins=ticks)
@@ -51,6 +69,9 @@ def weeks_axis(run: Run, axes: Sequence[Axes], *, ticks: int = 5) -> None:
     elif rollout.start:
         title, locator = "date", MaxNLocator(nbins=_dates_beside(axes[0]), integer=True)
         shown = FuncFormatter(lambda week, _: date_of(week, rollout))
+        if months := _months(run, axes[0]):
+            locator = FixedLocator(list(months))
+            shown = FuncFormatter(lambda week, _: months.get(week, ""))
     for ax in axes:
         ax.xaxis.set_major_locator(copy(locator))
         ax.xaxis.set_major_formatter(shown)
@@ -65,6 +86,35 @@ def finish_weeks(
     label_rows(axes, ylabel)
     if note:
         figure.suptitle(note)
+
+
+def _months(run: Run, ax: Axes) -> dict[float, str]:
+    """Return the weeks in which months begin, as many as there is room for, and their names.
+
+    Empty for a rollout of less than three months: it has room for whole dates.
+    """
+    begin = date.fromisoformat(run.study.common.rollout.start)
+    last = begin + timedelta(hours=run.last_hour)
+    count = 12 * (last.year - begin.year) + last.month - begin.month
+    if count < FEWEST_MONTHS:
+        return {}
+    columns = ax.get_gridspec().ncols  # type: ignore[union-attr]
+    room = max(2, int(ax.figure.get_figwidth() / columns / INCHES_A_MONTH))  # type: ignore[union-attr]
+    step = next((n for n in (1, 2, 3, 6, 12) if count / n <= room), 12 * ceil(count / 12 / room))
+    firsts = [
+        date(begin.year + (begin.month - 1 + n) // 12, (begin.month - 1 + n) % 12 + 1, 1)
+        for n in range(1, count + 1)
+        if (begin.month - 1 + n) % step == 0
+    ]
+    return {(first - begin).days / 7: _month(first, begin, step) for first in firsts}
+
+
+def _month(first: date, begin: date, step: int) -> str:
+    """Return a month's name, with its year where that is not the one of the beginning."""
+    if step >= 12:
+        return str(first.year)
+    name = MONTHS[first.month - 1]
+    return name if first.year == begin.year or first.month > step else f"{name}\n{first.year}"
 
 
 def _dates_beside(ax: Axes) -> int:
@@ -122,6 +172,22 @@ def mark_joins(ax: Axes, hospitals: Mapping[str, Hospital], here: str = "") -> N
     ax.vlines(weeks, 0, 0.05, color=JOIN, linewidth=0.7, transform=across, zorder=3)
     if here in hospitals and hospitals[here].go_live > first:
         ax.axvline(hospitals[here].go_live, color=JOIN, linewidth=0.8, linestyle=(0, (1, 1.5)))
+
+
+def mark_troubles(ax: Axes, hospital: Hospital, end: float) -> list[str]:
+    """Shade when a hospital was away or sent garbage, up to a week; return which of it was."""
+    shown = []
+    for kind, windows in (("outage", hospital.outages), ("garbage", hospital.garbage)):
+        for first, last in ((a, min(b, end)) for a, b in windows if a < end):
+            ax.axvspan(first, last, **TROUBLES[kind])
+            shown.append(kind)
+    return shown
+
+
+def trouble_handles(kinds: Sequence[str]) -> list[Patch]:
+    """Return a legend's entries for ``mark_troubles``."""
+    words = {"outage": "outage of this hospital", "garbage": "it sends garbage"}
+    return [Patch(**TROUBLES[kind], label=words[kind]) for kind in words if kind in kinds]
 
 
 def join_handles(hospitals: Mapping[str, Hospital], *, is_of_one: bool) -> list[Line2D]:

@@ -22,7 +22,8 @@ def worst_and_mean(
     """Draw the worst site of each round and the unweighted mean over sites, a line per method.
 
     Both are over the sites that reported a defined value in that round, seed by seed; then the
-    line is the mean over seeds and, of up to 5 methods, the band their range.
+    line is the mean over seeds and, of up to 5 methods and three seeds or more, the band its 95 %
+    interval.
 
     Raises:
         NothingToDrawError: the run has no such numbers.

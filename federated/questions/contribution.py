@@ -14,6 +14,7 @@ from random import Random
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from federated.config.given import Given
 from federated.config.study import parse
@@ -178,5 +179,6 @@ def figure(numbers: pd.DataFrame) -> Figure:
         ax.axvline(0, color="#555555", linewidth=0.8)
         ax.set_title(title)
         ax.set_xlabel("test AUC")
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
         name_rows(ax, list(rows["site"]))
     return figure

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from federated.plots.numbers import by_seed, names, shown_sites, values
+from federated.plots.lines import FEWEST_SEEDS
+from federated.plots.numbers import by_seed, names, rounds_apart, shown_sites, values
 from federated.plots.style import Look, site_looks
 from federated.plots.text import number as text
 from federated.report.markup import sentence
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from bokeh.plotting import figure as Panel
 
 HEIGHT = 300
-FEWEST_SEEDS = 3
-"""Fewer have no band: Student's interval of two seeds is wider than the figure is high."""
 TIPS = [("hospital", "@site"), ("round", "@round"), ("AUC", "@auc{0.000}"), ("95 %", "@interval")]
 
 
@@ -106,7 +105,7 @@ def _panel(run: Run, frame: pd.DataFrame, method: str, looks: dict[str, Look]) -
         rows = frame[(frame["method"] == method) & (frame["site"] == site)]
         if rows.empty:
             continue
-        source = ColumnDataSource(data=_course(rows, site))
+        source = ColumnDataSource(data=_course(rows, site, rounds_apart(run, "val")))
         style: dict[str, Any] = {"color": look.colour, "name": _name(run, place), "source": source}
         if len(run.study.common.seeds) >= FEWEST_SEEDS:
             panel.varea("round", "low", "high", fill_alpha=0.13, **style)
@@ -126,9 +125,9 @@ def _heights(frame: pd.DataFrame) -> "Range1d":
     return Range1d(start=float(means.min() - room), end=float(means.max() + room))
 
 
-def _course(rows: pd.DataFrame, site: str) -> dict[str, Any]:
+def _course(rows: pd.DataFrame, site: str, every: int) -> dict[str, Any]:
     """Return one hospital's course as columns; a missed round is a gap."""
-    table = by_seed(rows)
+    table = by_seed(rows, every)
     told = [mean_of_seeds(row) for row in table.to_numpy(dtype=np.float64)]
     return {
         "round": [int(round) for round in table.index],
