@@ -219,6 +219,7 @@ def test_a_round_with_too_few_sites_stops_and_says_so(run_tiny, monkeypatch) -> 
     {
         "server.norm-limit": {"server.norm-limit": 1},
         "rollout.policy": {"rollout.policy": "fedbuff"},
+        "server.rule": {"server.rule": "median"},
         "pooled": {"methods": "pooled"},
     }.items(),
 )

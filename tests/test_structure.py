@@ -36,6 +36,7 @@ ROOMS = (
     "questions",
     "report",
     "sweeps",
+    "deploy",
     "commands",
 )
 """The rooms of ``federated`` from the bottom to the top; each uses only those before it."""

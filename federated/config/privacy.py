@@ -31,6 +31,12 @@ def check_privacy(config: Config, method: str) -> None:
             f"{method}: privacy.where = server needs rollout.policy = wait: late ones are applied "
             "to other weights, where their norm is not known. Choose privacy.where = site."
         )
+    if privacy.where == "server" and config.server.compares_updates:
+        raise UserError(
+            f"{method}: privacy.where = server adds noise that hides a site in a mean, and "
+            f"server.rule = {config.server.rule} with server.norm-bound compares the updates "
+            "themselves; choose privacy.where = site, or server.rule = mean without a bound."
+        )
     if privacy.unit != "none" and config.train.pooled:
         raise UserError(
             f"{method}: pooled training has all images in one place and hides none; set "
@@ -50,6 +56,8 @@ def _check_masks(config: Config, method: str) -> None:
         "and privacy.clip, and set server.norm-limit = 0": bool(config.server.norm_limit),
         "rollout.policy and rollout.select use some updates and leave others; set rollout.policy = "
         "wait and rollout.select = 0": rollout.policy != "wait" or rollout.select > 0,
+        f"server.rule = {config.server.rule} with server.norm-bound compares updates; set "
+        "server.rule = mean and server.norm-bound = 0": config.server.compares_updates,
         "pooled training sends none; set privacy.secure-aggregation = false": config.train.pooled,
     }
     for reason, is_so in reasons.items():

@@ -6,7 +6,7 @@ printed from them by ``consilium config --markdown``.
 
 from dataclasses import dataclass, field, fields
 
-from federated.config.common import Common, Data, Engine, Evaluation, Partition, Phantom
+from federated.config.common import Common, Data, Egress, Engine, Evaluation, Partition, Phantom
 from federated.config.fields import setting
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Config",
     "Contrast",
     "Data",
+    "Egress",
     "Engine",
     "Evaluation",
     "Model",
@@ -161,6 +162,29 @@ class Server:
     norm_limit: float = setting(
         0.0, "L2 norm of a site's update above which it is left out of the round; 0: none", low=0
     )
+    norm_bound: float = setting(
+        0.0,
+        "multiple of the median L2 norm of a round's updates to which a longer one is shortened; "
+        "0: none",
+        low=0,
+    )
+    rule: str = setting(
+        "mean",
+        "what becomes of a round's updates: their mean, or, so that a few bad ones cannot decide, "
+        "median, trimmed-mean, krum (one of them) or multi-krum (the mean of those it trusts)",
+        choices=("mean", "median", "trimmed-mean", "krum", "multi-krum"),
+    )
+    faulty: int = setting(
+        0,
+        "updates of a round that may be bad, for trimmed-mean, krum and multi-krum; 0: a quarter, "
+        "at least one",
+        low=0,
+    )
+
+    @property
+    def compares_updates(self) -> bool:
+        """Whether the server must see every update by itself, and not only their sum."""
+        return self.rule != "mean" or self.norm_bound > 0
 
     @property
     def learning_rate(self) -> float:

@@ -22,6 +22,9 @@ class Action(StrEnum):
         return self.partition(".")[2] or "default"
 
 
+RELEASING = (Action.TRAIN, Action.KEYS, Action.SHARES, Action.UNMASK)
+"""The actions of which tensors come back."""
+
 DOING: Mapping[str, str] = {
     Action.REGISTER: "opening",
     Action.KEYS: "making keys",

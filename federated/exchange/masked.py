@@ -4,13 +4,14 @@ A masked release is the two integers of each number (``federated.exchange.exact`
 the server adds up what no one can read; all masks off, the sum is the plain one to the bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from federated.exchange.actions import Action
 from federated.exchange.exact import Accumulator, ExactSum
 from federated.exchange.sharing import Boundary, Release, TensorSpec
 from federated.masks.keys import KEY_BYTES, TAG_BYTES
@@ -44,10 +45,23 @@ def told_of(sites: int) -> Boundary:
 
 def masked_of(boundary: Boundary) -> Boundary:
     """Return what a site releases in the place of what ``boundary`` admits."""
-    specs = (*boundary.shared, TensorSpec(CHECK, (1,), "float32"))
-    return replace(
-        boundary, shared=tuple(TensorSpec(s.name, (2, *s.shape), "int64") for s in specs)
-    )
+    return replace(boundary, shared=masked_specs(boundary.shared))
+
+
+def masked_specs(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """Return the specifications of two integers for each number, and of the check's."""
+    every = (*specs, TensorSpec(CHECK, (1,), "float32"))
+    return tuple(TensorSpec(spec.name, (2, *spec.shape), "int64") for spec in every)
+
+
+def round_specs(action: str, sites: int) -> tuple[TensorSpec, ...]:
+    """Return what a site releases in a request beside training, in a session of so many sites."""
+    boundaries = {
+        Action.KEYS: KEYS,
+        Action.SHARES: sealed_of(sites),
+        Action.UNMASK: told_of(sites),
+    }
+    return boundaries[Action(action)].shared
 
 
 def threshold_of(sites: int) -> int:

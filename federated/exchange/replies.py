@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from flwr.app import ConfigRecord, Message
 
-from federated.exchange.actions import Action
+from federated.exchange.actions import RELEASING, Action
 from federated.exchange.exact import Accumulator, ExactSum
 from federated.exchange.failures import reason_of
 from federated.exchange.masked import SESSION, sum_of
@@ -61,8 +61,7 @@ class Request:
     @property
     def admitted(self) -> Boundary:
         """What may be in a reply: a release where one is asked for, else nothing."""
-        releases = (Action.TRAIN, Action.KEYS, Action.SHARES, Action.UNMASK)
-        return self.boundary if self.action in releases else NOTHING
+        return self.boundary if self.action in RELEASING else NOTHING
 
     def message(self, node: int, order: Order) -> Message:
         """Return the message to a site; its group id is the site's name.
