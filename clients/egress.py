@@ -11,14 +11,17 @@ from pathlib import Path
 import numpy as np
 from flwr.app import ConfigRecord, Context, Message
 
+from clients.masking import plan_of
 from clients.node import named_sites, received, study_of
 from clients.site import cached_site
 from federated.config.schema import Config
 from federated.config.study import Study
+from federated.exchange.actions import RELEASING, Action
 from federated.exchange.fingerprint import code_digest
 from federated.exchange.gate import Gate, plain_error
+from federated.exchange.masked import masked_specs, round_specs
 from federated.exchange.policy import Policy, PolicyError, read_policy
-from federated.exchange.schema import SCHEMAS, Schema
+from federated.exchange.schema import NOTHING, SCHEMAS, Schema
 from federated.methods import schema_of
 
 POLICY_FILE = "policy.toml"
@@ -36,9 +39,24 @@ def released(reply: Message, message: Message, context: Context) -> Message:
     order, study = received(message), study_of(context)
     names, config = named_sites(order, context, study), study.by_method[order.method]
     policy = policy_of(context, study)
-    gate = Gate(policy, allowed_schema(policy, config), names, partial(fewest, config))
+    schema = of_action(message, allowed_schema(policy, config), config)
+    gate = Gate(policy, schema, names, partial(fewest, config))
     content = gate.passed(message.metadata.message_type, reply.content)
     return Message(content, reply_to=message)
+
+
+def of_action(message: Message, schema: Schema, config: Config) -> Schema:
+    """Return what the reply to a message may hold, of a method whose releases are ``schema``.
+
+    Under masks it is two integers for each number of it, and keys and shares in their own requests.
+    """
+    action = message.metadata.message_type
+    if not config.privacy.secure_aggregation or not schema.tensors or action not in RELEASING:
+        return NOTHING if action in RELEASING and action != Action.TRAIN else schema
+    if action == Action.TRAIN:
+        return Schema(masked_specs(schema.tensors), schema.normalisation)
+    plan = plan_of(message) or {}
+    return Schema(round_specs(action, len(plan.get("sites", ()))))
 
 
 def agree(message: Message, context: Context) -> None:
@@ -90,6 +108,8 @@ def allowed_schema(policy: Policy, config: Config) -> Schema:
     """
     schema = schema_of(config)
     policy.check(schema)
+    if config.privacy.secure_aggregation and policy.mantissa_bits:
+        raise PolicyError("the policy rounds weights, and masked ones cannot be rounded")
     return schema
 
 

@@ -328,6 +328,11 @@ REFUSED = {
     "compares images": {"methods": "contrastive", "privacy.unit": "record"},
     "brings code": {"methods": "scaffold", "privacy.unit": "record", "model.norm": "group"},
     "hides none": {"methods": "pooled", "privacy.unit": "site"},
+    "compares the updates": {
+        "privacy.unit": "site",
+        "privacy.where": "server",
+        "server.rule": "krum",
+    },
     "rollout.policy = wait": {
         "privacy.unit": "site",
         "privacy.where": "server",

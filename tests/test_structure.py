@@ -20,6 +20,7 @@ ROOMS = (
     "lazy",
     "processor",
     "config",
+    "masks",
     "exchange",
     "learning",
     "rollout",

@@ -31,13 +31,40 @@ def check_privacy(config: Config, method: str) -> None:
             f"{method}: privacy.where = server needs rollout.policy = wait: late ones are applied "
             "to other weights, where their norm is not known. Choose privacy.where = site."
         )
+    if privacy.where == "server" and config.server.compares_updates:
+        raise UserError(
+            f"{method}: privacy.where = server adds noise that hides a site in a mean, and "
+            f"server.rule = {config.server.rule} with server.norm-bound compares the updates "
+            "themselves; choose privacy.where = site, or server.rule = mean without a bound."
+        )
     if privacy.unit != "none" and config.train.pooled:
         raise UserError(
             f"{method}: pooled training has all images in one place and hides none; set "
             "privacy.unit = none."
         )
+    if privacy.secure_aggregation:
+        _check_masks(config, method)
     if privacy.unit == "record":
         _check_records(config, method)
+
+
+def _check_masks(config: Config, method: str) -> None:
+    """Refuse what needs to read a single update where only the sum can be read."""
+    rollout = config.rollout
+    reasons = {
+        "server.norm-limit measures each update; let each site clip its own by privacy.unit = site "
+        "and privacy.clip, and set server.norm-limit = 0": bool(config.server.norm_limit),
+        "rollout.policy and rollout.select use some updates and leave others; set rollout.policy = "
+        "wait and rollout.select = 0": rollout.policy != "wait" or rollout.select > 0,
+        f"server.rule = {config.server.rule} with server.norm-bound compares updates; set "
+        "server.rule = mean and server.norm-bound = 0": config.server.compares_updates,
+        "pooled training sends none; set privacy.secure-aggregation = false": config.train.pooled,
+    }
+    for reason, is_so in reasons.items():
+        if is_so:
+            raise UserError(
+                f"{method}: under privacy.secure-aggregation no update is seen, and {reason}."
+            )
 
 
 def _check_records(config: Config, method: str) -> None:

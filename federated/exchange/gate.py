@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
 
-from federated.exchange.actions import Action
+from federated.exchange.actions import RELEASING
 from federated.exchange.failures import FAILED, REASONS
 from federated.exchange.npy import npy_header, read_npy
 from federated.exchange.policy import Policy
@@ -68,7 +68,7 @@ class Gate:
         arrays, metrics = records_of(content, ArrayRecord), records_of(content, MetricRecord)
         if others := [name for name in content if name not in {**arrays, **metrics}]:
             raise EgressError(f"the record {others[0]!r:.80} is neither tensors nor a report")
-        tensors = self._tensors(arrays) if action == Action.TRAIN else _none(arrays)
+        tensors = self._tensors(arrays) if action in RELEASING else _none(arrays)
         reports = self._reports(action, RecordDict({**metrics}))
         return RecordDict({**tensors, **{report_key(r): metric_record(r) for r in reports}})
 
@@ -92,10 +92,11 @@ class Gate:
             reports = read_reports(content, action, self.sites)
         except BadReplyError as error:
             raise EgressError(f"a report is not of its form: {error}") from error
-        places = {key: place for place, key in enumerate(FORMS[action])}
+        forms = FORMS.get(action, {})
+        places = {key: place for place, key in enumerate(forms)}
         names = {name: place for place, name in enumerate(self.sites)}
         reports.sort(key=lambda r: (names[r.site], places[r.split, r.model]))
-        return [self._report(report, FORMS[action][form_of(report)].checks) for report in reports]
+        return [self._report(report, forms[form_of(report)].checks) for report in reports]
 
     def _report(self, report: Report, declared: Collection[str]) -> Report:
         """Return a report as it may leave: its numbers in one order, rounded or withheld."""
