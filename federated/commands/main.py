@@ -15,6 +15,7 @@ from federated.commands import (
     comparing,
     data,
     folders,
+    ledger,
     machine,
     policy,
     questions,
@@ -113,6 +114,7 @@ def _parser() -> tuple[Parser, Any]:
 
     data.add(commands)
     policy.add(commands)
+    ledger.add(commands)
     answers.add(commands)
     comparing.add(commands)
     unseen.add(commands)
