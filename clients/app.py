@@ -24,6 +24,7 @@ from clients.node import (
 )
 from clients.private_folder import VaultError, log_failure, private_folder
 from clients.site import Site, open_site, open_vault
+from federated.dp.updates import NotFiniteUpdateError
 from federated.exchange.actions import Action
 from federated.exchange.failures import (
     BAD_ORDER,
@@ -55,6 +56,7 @@ from federated.learning.training import DivergedError
 
 CODES: Mapping[type[Exception], int] = {
     DivergedError: DIVERGED,
+    NotFiniteUpdateError: DIVERGED,
     OtherCodeError: OTHER_CODE,
     BadOrderError: BAD_ORDER,
     BadTensorsError: BAD_WEIGHTS,
@@ -183,7 +185,7 @@ def train_frozen(message: Message, context: Context) -> Message:
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
-    """Evaluate the server's weights on validation and test images."""
+    """Evaluate the server's weights."""
     order, sites = members(message, context)
     sent = unpack_tensors(message.content, sites[0].boundary)
     reports = [report for site in sites for report in work.evaluate(site, order, sent)]

@@ -8,11 +8,13 @@ from typing import Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from torch import nn
 
 from federated.config.schema import Config
 from federated.config.writing import study_from
 from federated.data import site_names
 from federated.exchange.fingerprint import code_digest
+from federated.exchange.norms import tensors_of
 from federated.exchange.sharing import WEIGHTS, as_group
 from federated.exchange.wire import ALL_SITES, Order
 from federated.learning.network import network_of
@@ -106,7 +108,14 @@ def open_cell(
         train_images={site: host.train_images for site, host in sites.items()},
         everyone=tuple(hosts) if config.train.pooled else (),
         server_rule=rules.server,
+        untrained=untrained(model),
     )
+
+
+def untrained(model: nn.Module) -> frozenset[str]:
+    """Return the tensors of a network that no gradient trains, by ``GROUP/NAME``."""
+    tensors = tensors_of(model)
+    return frozenset(f"{WEIGHTS}/{n}" for n, tensor in tensors.items() if not tensor.requires_grad)
 
 
 def pooled(hosts: Mapping[str, Host]) -> dict[str, Host]:

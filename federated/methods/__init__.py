@@ -6,6 +6,7 @@ from torch import nn
 
 from federated.config.external import imported
 from federated.config.schema import Config
+from federated.dp.checking import check_protected
 from federated.errors import UserError
 from federated.exchange.norms import norms_of
 from federated.exchange.schema import Schema
@@ -67,4 +68,12 @@ def check_method(config: Config, method: str) -> None:
         UserError: the network does not fit the method, or cannot be judged.
     """
     check_network(config, method)
-    schema_of(config)
+    schema = schema_of(config)
+    own = sorted({spec.name.partition("/")[0] for spec in schema.tensors} - {WEIGHTS})
+    if own and config.server.compares_updates:
+        raise UserError(
+            f"{method}: its hospitals send {', '.join(own)} beside the weights, which its server "
+            "renews by their mean; so server.rule must be mean and server.norm-bound 0."
+        )
+    model = network_of(config, seed=0)
+    check_protected(config, method, model, configured_boundary(config, model))
