@@ -10,7 +10,7 @@ from pathlib import Path
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
-from clients import egress, finish, pooled, work
+from clients import egress, finish, masking, pooled, work
 from clients.node import (
     NodeConfigError,
     NotHereError,
@@ -170,7 +170,29 @@ def train(message: Message, context: Context) -> Message:
     sent = unpack_tensors(message.content, sites[0].boundary)
     trainer = pooled if order.site == ALL_SITES else work
     released, reports = trainer.train(sites, order, sent)
+    released = masking.hidden(message, sites[0], released, reports)
     return pack_reply(message, released, timed(reports, started))
+
+
+@app.query(Action.KEYS.handler)
+def make_keys(message: Message, context: Context) -> Message:
+    """Release the public keys of a round of masks."""
+    _, sites = members(message, context)
+    return pack_reply(message, masking.keys(sites[0], message), [])
+
+
+@app.query(Action.SHARES.handler)
+def make_shares(message: Message, context: Context) -> Message:
+    """Release shares of the secrets behind the site's masks, sealed for the others."""
+    _, sites = members(message, context)
+    return pack_reply(message, masking.shares(sites[0], message), [])
+
+
+@app.query(Action.UNMASK.handler)
+def unmask(message: Message, context: Context) -> Message:
+    """Release what takes the masks off the sum."""
+    _, sites = members(message, context)
+    return pack_reply(message, masking.told(sites[0], message), [])
 
 
 @app.train(Action.TRAIN_FROZEN.handler)

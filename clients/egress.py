@@ -17,11 +17,14 @@ from clients.private_folder import VaultError
 from clients.site import cached_site
 from federated.config.schema import Config
 from federated.config.study import Study
+from federated.exchange.actions import Action
 from federated.exchange.fingerprint import code_digest
 from federated.exchange.gate import Gate, plain_error
 from federated.exchange.ledger import LedgerError, append, budget_of, bytes_by_kind, payload_of
+from federated.exchange.masked import KEYS, SESSION, masked_of, sealed_of, told_of
 from federated.exchange.policy import Policy, PolicyError, read_policy
 from federated.exchange.schema import SCHEMAS, Schema
+from federated.exchange.sharing import Boundary
 from federated.exchange.wire import ALL_SITES, Order
 from federated.methods import schema_of
 from federated.runs.folder import LEDGER, SitesFolder
@@ -42,8 +45,9 @@ def released(reply: Message, message: Message, context: Context) -> Message:
     order, study = received(message), study_of(context)
     names, config = named_sites(order, context, study), study.by_method[order.method]
     policy = policy_of(context, study)
-    gate = Gate(policy, allowed_schema(policy, config), names, partial(fewest, config))
     action = message.metadata.message_type
+    schema = under_masks(allowed_schema(policy, config), config, message)
+    gate = Gate(policy, schema, names, partial(fewest, config))
     content = gate.passed(action, reply.content)
     facts = noted(content, gate.schema, order, action)
     # Pooled training is no federation: all images are in one process, and nothing leaves anyone.
@@ -54,6 +58,23 @@ def released(reply: Message, message: Message, context: Context) -> Message:
         except LedgerError as error:
             raise VaultError(str(error)) from error
     return Message(content, reply_to=message)
+
+
+def under_masks(schema: Schema, config: Config, message: Message) -> Schema:
+    """Return what a reply holds under secure aggregation: masked integers, keys, or shares.
+
+    Without it that is the schema itself.
+    """
+    action, record = message.metadata.message_type, message.content.get(SESSION)
+    if action == Action.KEYS:
+        return Schema(KEYS.shared)
+    if action in (Action.SHARES, Action.UNMASK) and isinstance(record, ConfigRecord):
+        sites = record["sites"]
+        count = len(sites) if isinstance(sites, list) else 0
+        return Schema((sealed_of if action == Action.SHARES else told_of)(count).shared)
+    if config.privacy.secure_aggregation and schema.tensors:
+        return Schema(masked_of(Boundary(schema.tensors, ())).shared, schema.normalisation)
+    return schema
 
 
 def noted(content: RecordDict, schema: Schema, order: Order, action: str) -> dict[str, Any]:

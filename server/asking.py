@@ -1,7 +1,7 @@
 """Orders to the sites of a cell, and what of their replies may be used."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from federated.exchange.exact import ExactSum
 from federated.exchange.failures import BAD_VAULT, REASONS
@@ -53,17 +53,30 @@ def ask(
     """
     if not orders:
         return Replies()
-    limit = cell.config.server.norm_limit
-    request = Request(
+    return put(cell, replace(request_of(cell, action, sent), summed=summed), orders)
+
+
+def request_of(cell: Cell, action: str, sent: Groups) -> Request:
+    """Return what all sites of a cell are asked alike."""
+    return Request(
         action,
         sent,
         cell.boundary,
-        summed,
+        False,
         cell.by_examples,
-        limit,
+        cell.config.server.norm_limit,
         images=cell.train_images,
         sites=cell.everyone,
     )
+
+
+def put(cell: Cell, request: Request, orders: Sequence[Order]) -> Replies:
+    """Put a request to some sites and return the good replies.
+
+    Raises:
+        RunStoppedError: fewer good replies than ``server.min-sites``.
+    """
+    action = request.action
     addressed = [(cell.nodes[order.site], order) for order in orders]
     results = cell.grid.send_and_sum(request, addressed, cell.config.engine.timeout)
     good: dict[str, Reply] = {}

@@ -90,6 +90,11 @@ class Cell:
         return self.shares and (compares or needs_every_update(self.config.rollout))
 
     @property
+    def hides_updates(self) -> bool:
+        """Whether the server reads the sum of all updates and none of them."""
+        return self.shares and self.config.privacy.secure_aggregation
+
+    @property
     def by_examples(self) -> bool:
         """Whether a site's weight in the mean is its number of training images, not 1."""
         return self.config.server.weighting == "examples"

@@ -19,6 +19,7 @@ from server.asking import ask
 from server.cell import Cell, VaultLostError
 from server.checkpoint import Checkpoint
 from server.leaving import last_steps, without_leavers
+from server.masking import train_masked
 from server.participation import evaluators, orders, roster_of, round_start, unlearns
 from server.record import Record
 from server.round_state import Round
@@ -141,7 +142,10 @@ def train(cell: Cell, round: Round) -> Round:
         for sites in (round.roster.full, round.roster.frozen)
     )
     sent, summed = pack_groups(round.server.shared), cell.shares and not cell.holds_updates
-    trained = ask(cell, Action.TRAIN, full, sent, summed=summed)
+    if cell.hides_updates:
+        trained = train_masked(cell, full, sent)
+    else:
+        trained = ask(cell, Action.TRAIN, full, sent, summed=summed)
     tuned = ask(cell, Action.TRAIN_FROZEN, frozen, sent)
     standing = round.standing.saves([*trained.by_site, *tuned.by_site], round.number)
     return replace(round, trained=trained, tuned=tuned, standing=standing)

@@ -19,6 +19,7 @@ ROOMS = (
     "storage",
     "lazy",
     "config",
+    "masks",
     "exchange",
     "learning",
     "rollout",

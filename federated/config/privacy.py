@@ -36,8 +36,27 @@ def check_privacy(config: Config, method: str) -> None:
             f"{method}: pooled training has all images in one place and hides none; set "
             "privacy.unit = none."
         )
+    if privacy.secure_aggregation:
+        _check_masks(config, method)
     if privacy.unit == "record":
         _check_records(config, method)
+
+
+def _check_masks(config: Config, method: str) -> None:
+    """Refuse what needs to read a single update where only the sum can be read."""
+    rollout = config.rollout
+    reasons = {
+        "server.norm-limit measures each update; let each site clip its own by privacy.unit = site "
+        "and privacy.clip, and set server.norm-limit = 0": bool(config.server.norm_limit),
+        "rollout.policy and rollout.select use some updates and leave others; set rollout.policy = "
+        "wait and rollout.select = 0": rollout.policy != "wait" or rollout.select > 0,
+        "pooled training sends none; set privacy.secure-aggregation = false": config.train.pooled,
+    }
+    for reason, is_so in reasons.items():
+        if is_so:
+            raise UserError(
+                f"{method}: under privacy.secure-aggregation no update is seen, and {reason}."
+            )
 
 
 def _check_records(config: Config, method: str) -> None:

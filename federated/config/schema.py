@@ -250,6 +250,10 @@ class Privacy:
         choices=("auto", "seeded", "secret"),
     )
 
+    secure_aggregation: bool = setting(
+        False, "mask the sites' updates such that the server reads their sum and none of them"
+    )
+
     @property
     def is_by_record(self) -> bool:
         """Whether training is DP-SGD; with neither clipping nor noise it is what it always is."""

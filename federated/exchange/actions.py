@@ -8,6 +8,9 @@ class Action(StrEnum):
     """A Flower message type: its kind, and for all but the plain ones a name after a dot."""
 
     REGISTER = "query.register"
+    KEYS = "query.keys"
+    SHARES = "query.shares"
+    UNMASK = "query.unmask"
     TRAIN = "train"
     TRAIN_FROZEN = "train.frozen"
     EVALUATE = "evaluate"
@@ -21,6 +24,9 @@ class Action(StrEnum):
 
 DOING: Mapping[str, str] = {
     Action.REGISTER: "opening",
+    Action.KEYS: "making keys",
+    Action.SHARES: "sharing keys",
+    Action.UNMASK: "unmasking",
     Action.TRAIN: "training",
     Action.TRAIN_FROZEN: "training its own part",
     Action.EVALUATE: "evaluating",

@@ -39,6 +39,10 @@ _INTEGERS: Mapping[str, tuple[type[np.unsignedinteger[Any]], int]] = {
 """Float dtype -> unsigned integers of its size, and the bits of its fraction."""
 
 
+RELEASES = (Action.TRAIN, Action.KEYS, Action.SHARES, Action.UNMASK)
+"""Actions whose replies hold tensors; no other's do."""
+
+
 class EgressError(Exception):
     """A reply that must not leave; what it says is for the site's own log."""
 
@@ -49,7 +53,7 @@ class Gate:
 
     Attributes:
         policy: The site's.
-        schema: What a release of the method holds.
+        schema: What a reply to this action holds of tensors, if it holds any.
         sites: Whom the reply may report on, in order.
         fewest: Returns how many images of the rarer class a site's split has.
     """
@@ -68,7 +72,7 @@ class Gate:
         arrays, metrics = records_of(content, ArrayRecord), records_of(content, MetricRecord)
         if others := [name for name in content if name not in {**arrays, **metrics}]:
             raise EgressError(f"the record {others[0]!r:.80} is neither tensors nor a report")
-        tensors = self._tensors(arrays) if action == Action.TRAIN else _none(arrays)
+        tensors = self._tensors(arrays) if action in RELEASES else _none(arrays)
         reports = self._reports(action, RecordDict({**metrics}))
         return RecordDict({**tensors, **{report_key(r): metric_record(r) for r in reports}})
 
@@ -92,10 +96,11 @@ class Gate:
             reports = read_reports(content, action, self.sites)
         except BadReplyError as error:
             raise EgressError(f"a report is not of its form: {error}") from error
-        places = {key: place for place, key in enumerate(FORMS[action])}
+        forms = FORMS.get(action, {})
+        places = {key: place for place, key in enumerate(forms)}
         names = {name: place for place, name in enumerate(self.sites)}
         reports.sort(key=lambda r: (names[r.site], places[r.split, r.model]))
-        return [self._report(report, FORMS[action][form_of(report)].checks) for report in reports]
+        return [self._report(report, forms[form_of(report)].checks) for report in reports]
 
     def _report(self, report: Report, declared: Collection[str]) -> Report:
         """Return a report as it may leave: its numbers in one order, rounded or withheld."""

@@ -9,12 +9,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from flwr.app import Message
+from flwr.app import ConfigRecord, Message
 
 from federated.exchange.actions import Action
 from federated.exchange.exact import Accumulator, ExactSum
 from federated.exchange.failures import reason_of
 from federated.exchange.ledger import Payload, payload_of
+from federated.exchange.masked import SESSION, sum_of
 from federated.exchange.reports import read_reports
 from federated.exchange.sharing import WEIGHTS, Boundary, group
 from federated.exchange.wire import (
@@ -43,6 +44,8 @@ class Request:
         norm_limit: L2 norm above which an update is refused; 0: none is.
         images: Training images that each site of the run registered with; empty: not known.
         sites: Whom a reply may report on; empty: on the site that its order names.
+        masked: Whether the releases are masked integers, which only their sum can be read of.
+        beside: What each site is told of a round of masks; empty: there is none.
     """
 
     action: str
@@ -53,6 +56,14 @@ class Request:
     norm_limit: float = 0.0
     images: Mapping[str, int] = field(default_factory=dict)
     sites: Collection[str] = ()
+    masked: bool = False
+    beside: Mapping[str, ConfigRecord] = field(default_factory=dict)
+
+    @property
+    def admitted(self) -> Boundary:
+        """What may be in a reply: a release where one is asked for, else nothing."""
+        releases = (Action.TRAIN, Action.KEYS, Action.SHARES, Action.UNMASK)
+        return self.boundary if self.action in releases else NOTHING
 
     def message(self, node: int, order: Order) -> Message:
         """Return the message to a site; its group id is the site's name.
@@ -60,6 +71,8 @@ class Request:
         Not the node: a node may host several sites.
         """
         content = pack_order(order, self.sent)
+        if order.site in self.beside:
+            content[SESSION] = self.beside[order.site]
         return Message(content, node, self.action, group_id=order.site)
 
 
@@ -130,6 +143,9 @@ class Tally:
     def _added(self, reply: Reply) -> Reply:
         weight = reply.num_examples if self.request.by_examples else 1
         try:
+            if self.request.masked:
+                self.accumulator.absorb(sum_of(reply.arrays, weight))
+                return replace(reply, arrays={})
             if not self.request.summed:
                 self.accumulator.check(reply.arrays, weight or 1)
                 return reply
@@ -163,8 +179,7 @@ def _read(request: Request, sent: Message, back: Message) -> Reply:
         raise BadReplyError("its reply is one to another message")
     if back.has_error():
         raise BadReplyError(reason_of(back.error.code))
-    is_train = request.action == Action.TRAIN
-    arrays = unpack_admitted(back.content, request.boundary if is_train else NOTHING)
+    arrays = unpack_admitted(back.content, request.admitted)
     check_norm(request, arrays)
     reports = read_reports(back.content, request.action, asked_about(request, sent))
     check_examples(request, reports)

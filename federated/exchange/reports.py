@@ -136,7 +136,9 @@ def read_reports(content: RecordDict, action: str, sites: Collection[str]) -> li
     if records_of(content, ConfigRecord):
         raise BadReplyError("it sent something beside tensors and reports")
     records = records_of(content, MetricRecord)
-    return [_read_report(key, record, FORMS[action], sites) for key, record in records.items()]
+    return [
+        _read_report(key, record, FORMS.get(action, {}), sites) for key, record in records.items()
+    ]
 
 
 def _read_report(

@@ -214,8 +214,11 @@ def records_of(content: RecordDict, kind: type[Record]) -> dict[str, Record]:
 
 
 def payload_bytes(content: RecordDict) -> int:
-    """Return the bytes of the tensors in a message, as serialised."""
-    return sum(record_bytes(r) for r in content.values() if isinstance(r, ArrayRecord))
+    """Return the bytes of the tensors in a message, as serialised, and of keys and shares."""
+    tensors = sum(record_bytes(r) for r in content.values() if isinstance(r, ArrayRecord))
+    lists = (v for r in records_of(content, ConfigRecord).values() for v in r.values())
+    texts = (text for v in lists if isinstance(v, list) for text in v)
+    return tensors + sum(len(text) for text in texts if isinstance(text, bytes))
 
 
 def record_bytes(record: ArrayRecord) -> int:
