@@ -15,6 +15,7 @@ from clients.node import hosted_sites, study_of
 from federated.engine.inline import InlineGrid
 from federated.exchange.actions import Action
 from federated.exchange.exact import ExactSum
+from federated.exchange.ledger import Payload
 from federated.exchange.replies import Reply, Request, Results
 from federated.exchange.reports import RATIOS
 from federated.exchange.sharing import Release
@@ -102,7 +103,7 @@ class DirectGrid(InlineGrid):
         down = sum(map(record_bytes, request.sent.values()))
         up = down if request.action == Action.TRAIN else 0
         replies = [
-            Reply(reports_of(request.action, order), {}, bytes_down=down, bytes_up=up)
+            Reply(reports_of(request.action, order), {}, down, Payload("", "", up))
             for _, order in orders
         ]
         return Results(replies, total_of(request, len(orders)) if request.summed else None)

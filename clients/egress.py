@@ -7,30 +7,36 @@ it. The schema of a method is derived here anew, apart from the code that trains
 
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from flwr.app import ConfigRecord, Context, Message
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from clients.masking import plan_of
-from clients.node import named_sites, received, study_of
+from clients.node import named_sites, received, study_of, vault_root
+from clients.private_folder import VaultError
 from clients.site import cached_site
 from federated.config.schema import Config
 from federated.config.study import Study
 from federated.exchange.actions import RELEASING, Action
 from federated.exchange.fingerprint import code_digest
 from federated.exchange.gate import Gate, plain_error
+from federated.exchange.ledger import LedgerError, append, budget_of, bytes_by_kind, payload_of
 from federated.exchange.masked import masked_specs, round_specs
 from federated.exchange.policy import Policy, PolicyError, read_policy
 from federated.exchange.schema import NOTHING, SCHEMAS, Schema
+from federated.exchange.wire import ALL_SITES, Order
 from federated.methods import schema_of
+from federated.runs.folder import LEDGER, SitesFolder
 
 POLICY_FILE = "policy.toml"
 
 
 def released(reply: Message, message: Message, context: Context) -> Message:
-    """Return a reply made anew of what of ``reply`` may leave.
+    """Return a reply made anew of what of ``reply`` may leave, once the site's ledger has it.
 
     Raises:
+        VaultError: the ledger cannot be gone on with.
         EgressError: something is in it that may not leave.
         PolicyError: there is no policy, or it does not allow what the run asks for.
     """
@@ -39,9 +45,18 @@ def released(reply: Message, message: Message, context: Context) -> Message:
     order, study = received(message), study_of(context)
     names, config = named_sites(order, context, study), study.by_method[order.method]
     policy = policy_of(context, study)
+    action = message.metadata.message_type
     schema = of_action(message, allowed_schema(policy, config), config)
     gate = Gate(policy, schema, names, partial(fewest, config))
-    content = gate.passed(message.metadata.message_type, reply.content)
+    content = gate.passed(action, reply.content)
+    facts = noted(content, gate.schema, order, action)
+    # Pooled training is no federation: all images are in one process, and nothing leaves anyone.
+    for name in names if order.site != ALL_SITES else ():
+        vault = SitesFolder(vault_root(context, order)).vault(name, order.method, order.seed)
+        try:
+            append(vault / LEDGER, facts, sync="vault" in context.node_config)
+        except LedgerError as error:
+            raise VaultError(str(error)) from error
     return Message(content, reply_to=message)
 
 
@@ -57,6 +72,19 @@ def of_action(message: Message, schema: Schema, config: Config) -> Schema:
         return Schema(masked_specs(schema.tensors), schema.normalisation)
     plan = plan_of(message) or {}
     return Schema(round_specs(action, len(plan.get("sites", ()))))
+
+
+def noted(content: RecordDict, schema: Schema, order: Order, action: str) -> dict[str, Any]:
+    """Return what a ledger has of a reply."""
+    payload = payload_of(content)
+    return {
+        "round": order.round,
+        "action": action,
+        "bytes": bytes_by_kind(content, schema),
+        "tensors": payload.tensors,
+        "numbers": payload.numbers,
+        "budget": budget_of(content),
+    }
 
 
 def agree(message: Message, context: Context) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from federated.exchange.exact import ExactSum
 from federated.exchange.failures import BAD_VAULT, REASONS
 from federated.exchange.replies import Reply, Request
-from federated.exchange.wire import Groups, Order, Report
+from federated.exchange.wire import ALL_SITES, Groups, Order, Report
 from federated.runs.folder import RunFolder
 from server.cell import Cell, VaultLostError
 
@@ -86,6 +86,8 @@ def put(cell: Cell, request: Request, orders: Sequence[Order]) -> Replies:
             good[order.site] = result
         else:
             refused[order.site] = result.reason
+    if ALL_SITES not in good:
+        cell.record.add_received(cell.key, orders[0].round, action, good)
     leave_out(cell, action, orders[0].round, refused)
     require_vaults(cell, orders[0].round, refused)
     require(cell, orders, refused)

@@ -174,7 +174,8 @@ def with_bytes(trained: Replies, *others: Replies) -> dict[str, Reply]:
         more = [each.by_site[site] for each in others if site in each.by_site]
         down = reply.bytes_down + sum(each.bytes_down for each in more)
         up = reply.bytes_up + sum(each.bytes_up for each in more)
-        by_site[site] = replace(reply, bytes_down=down, bytes_up=up)
+        payload = replace(reply.payload, bytes=up)
+        by_site[site] = replace(reply, bytes_down=down, payload=payload)
     return by_site
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from federated.errors import UserError
+from federated.exchange.replies import Reply
 from federated.exchange.wire import Report
-from federated.runs.columns import METRIC_COLUMNS, TIMELINE_COLUMNS
+from federated.runs.columns import METRIC_COLUMNS, RECEIVED_COLUMNS, TIMELINE_COLUMNS
 from federated.runs.folder import RunFolder
 from federated.storage import write_bytes
 from server.rows import Count, Extent, Key, belongs, count_of, cut, lines_of, without_torn
@@ -34,7 +35,7 @@ Listener = Callable[[Mapping[str, Any]], None]
 
 
 class Record:
-    """Appends to ``metrics.csv``, ``events.jsonl`` and ``timeline.csv``, for any number of threads.
+    """Appends to ``metrics.csv``, ``events.jsonl`` and tables, for any number of threads.
 
     Cells that run side by side write to the same files. So what a checkpoint knows, and what is
     taken back after a crash, is a cell's own rows, wherever they lie among the others'.
@@ -50,7 +51,12 @@ class Record:
         self._listener = listener
         files = RunFolder(folder)
         self._metrics, self._events, self._timeline = files.metrics, files.events, files.timeline
-        self._heads = {self._metrics: METRIC_COLUMNS, self._timeline: TIMELINE_COLUMNS}
+        self._received = files.received
+        self._heads = {
+            self._metrics: METRIC_COLUMNS,
+            self._timeline: TIMELINE_COLUMNS,
+            self._received: RECEIVED_COLUMNS,
+        }
         self._counts: dict[tuple[Key, str], Count] = defaultdict(Count)
         self._lock = threading.RLock()
 
@@ -68,10 +74,18 @@ class Record:
         rows = [
             (method, seed, round, s.site, s.activity, repr(s.start), repr(s.end)) for s in spans
         ]
-        with self._lock:
-            if not self._timeline.exists():
-                self._append(self._timeline, csv_text([TIMELINE_COLUMNS]))
-            self._append(self._timeline, csv_text(rows), (method, seed))
+        self._append_with_head(self._timeline, rows, (method, seed))
+
+    def add_received(
+        self, cell: Key, round: int, action: str, replies: Mapping[str, Reply]
+    ) -> None:
+        """Append the digests of replies to ``received.csv``, by site."""
+        payloads = {site: reply.payload for site, reply in replies.items()}
+        rows = [
+            (*cell, round, site, action, p.bytes, p.tensors, p.numbers)
+            for site, p in payloads.items()
+        ]
+        self._append_with_head(self._received, rows, cell)
 
     def emit(self, kind: str, cell: Key | None = None, **facts: Any) -> None:
         """Append an event, of a cell or of the whole run, and tell the listener."""
@@ -80,6 +94,12 @@ class Record:
         self._append(self._events, json.dumps(event) + "\n", cell)
         if self._listener:
             self._listener(event)
+
+    def _append_with_head(self, path: Path, rows: Iterable[Iterable[Any]], cell: Key) -> None:
+        with self._lock:
+            if not path.exists():
+                self._append(path, csv_text([self._heads[path]]))
+            self._append(path, csv_text(rows), cell)
 
     def _append(self, path: Path, text: str, cell: Key | None = None) -> None:
         content = text.encode()
@@ -91,7 +111,7 @@ class Record:
 
     @property
     def _files(self) -> tuple[Path, ...]:
-        return self._metrics, self._events, self._timeline
+        return self._metrics, self._events, self._timeline, self._received
 
     def sizes(self, cell: Key) -> dict[str, Extent]:
         """Return how much a cell has in each file on disk, and what, for its checkpoint."""

@@ -17,6 +17,7 @@ from federated.commands import (
     deploying,
     explaining,
     folders,
+    ledger,
     machine,
     policy,
     questions,
@@ -122,6 +123,7 @@ def _parser() -> tuple[Parser, Any]:
 
     data.add(commands)
     policy.add(commands)
+    ledger.add(commands)
     answers.add(commands)
     comparing.add(commands)
     unseen.add(commands)

@@ -49,7 +49,7 @@ class Gate:
 
     Attributes:
         policy: The site's.
-        schema: What a release of the method holds.
+        schema: What a reply to this action holds of tensors, if it holds any.
         sites: Whom the reply may report on, in order.
         fewest: Returns how many images of the rarer class a site's split has.
     """

@@ -14,6 +14,7 @@ from flwr.app import ConfigRecord, Message
 from federated.exchange.actions import RELEASING, Action
 from federated.exchange.exact import Accumulator, ExactSum
 from federated.exchange.failures import reason_of
+from federated.exchange.ledger import Payload, payload_of
 from federated.exchange.masked import SESSION, sum_of
 from federated.exchange.reports import read_reports
 from federated.exchange.sharing import WEIGHTS, Boundary, group
@@ -76,7 +77,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """A good reply of one site: its reports, its release if it trained, and bytes both ways.
+    """A good reply of one site: its reports, its release if it trained, bytes, and digests.
 
     ``arrays`` is empty if the release was added to the sum.
     """
@@ -84,7 +85,12 @@ class Reply:
     reports: list[Report]
     arrays: Arrays
     bytes_down: int
-    bytes_up: int
+    payload: Payload
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes of the tensors that it brought."""
+        return self.payload.bytes
 
     @property
     def num_examples(self) -> int:
@@ -176,7 +182,7 @@ def _read(request: Request, sent: Message, back: Message) -> Reply:
     check_norm(request, arrays)
     reports = read_reports(back.content, request.action, asked_about(request, sent))
     check_examples(request, reports)
-    return Reply(reports, arrays, payload_bytes(sent.content), payload_bytes(back.content))
+    return Reply(reports, arrays, payload_bytes(sent.content), payload_of(back.content))
 
 
 NOTHING = Boundary((), ())

@@ -12,6 +12,7 @@ from federated.plots.comparison import comparison
 from federated.plots.convergence import convergence, training_loss
 from federated.plots.differences import differences
 from federated.plots.drift import bn_distances, bn_drift
+from federated.plots.egress import egress
 from federated.plots.forest import forest
 from federated.plots.memory import memory_occupancy
 from federated.plots.numbers import NothingToDrawError
@@ -35,6 +36,7 @@ __all__ = [
     "convergence",
     "decision_curve",
     "differences",
+    "egress",
     "forest",
     "memory_occupancy",
     "methods_side_by_side",
@@ -110,6 +112,12 @@ PLOTS = (
         "The sites' contrastive memories when each round's training ended; sites whose memories "
         "went the same way share a line.",
         memory_occupancy,
+    ),
+    Plot(
+        "egress",
+        "Tensors that left all hospitals in each round, by their own ledgers: shared weights, and "
+        "what belongs to batch norm or to the memory.",
+        egress,
     ),
     Plot(
         "rollout",

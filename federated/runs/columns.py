@@ -13,6 +13,9 @@ METRIC_TYPES = {
 """Of ``metrics.csv``: one number a row."""
 METRIC_COLUMNS = tuple(METRIC_TYPES)
 
+RECEIVED_COLUMNS = (*_WHERE, "action", "bytes", "tensors", "numbers")
+"""Of ``received.csv``: one reply a row, its bytes of tensors and two digests."""
+
 TIMELINE_TYPES = {**_WHERE, "activity": str, "start": float, "end": float}
 """Of ``timeline.csv``: one activity a row, virtual hours since week 0."""
 TIMELINE_COLUMNS = tuple(TIMELINE_TYPES)

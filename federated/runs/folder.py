@@ -7,10 +7,11 @@ FOLDER/
   environment.json                 versions, commit, processor
   metrics.csv, metrics.parquet     long form: one number a row
   events.jsonl                     what happened when
+  received.csv                     what the server received of whom: digests, for the ledgers
   timeline.csv                     a rollout in virtual time: who did what from when to when
   METHOD/seed-0/                   the server's side of a cell: checkpoints, shared.safetensors
   sites/SITE/site.log              what went wrong at a site
-  sites/SITE/METHOD/seed-0/        the site's vault of a cell: models, predictions
+  sites/SITE/METHOD/seed-0/        the site's vault of a cell: models, predictions, ledger.jsonl
   trackers/                        what TensorBoard, MLflow or Weights & Biases were told
   answers/, plots/, summary.html   what was made of it
 """
@@ -24,6 +25,8 @@ from pathlib import Path
 from federated.config.common import Common
 from federated.errors import UserError, absolute_path, shown_path
 
+LEDGER = "ledger.jsonl"
+"""In a site's vault of a cell: what left."""
 SITE_LOG = "site.log"
 """In the folder of a site: what went wrong there."""
 
@@ -92,6 +95,11 @@ class RunFolder:
     def events(self) -> Path:
         """What happened when, one JSON object a line."""
         return self.path / "events.jsonl"
+
+    @property
+    def received(self) -> Path:
+        """Digests of what the server received, one reply a row."""
+        return self.path / "received.csv"
 
     @property
     def timeline(self) -> Path:

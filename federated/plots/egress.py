@@ -1,0 +1,55 @@
+"""What left the hospitals, by the kind of tensor."""
+
+from matplotlib.figure import Figure
+
+from federated.exchange.ledger import LedgerError
+from federated.exchange.schema import MEMORY, NORMALISATION
+from federated.plots.lines import handles
+from federated.plots.numbers import NothingToDrawError, names
+from federated.plots.style import (
+    DOUBLE,
+    label_rows,
+    legend_below,
+    panels,
+    rounds_axis,
+    short,
+    site_looks,
+    styled,
+)
+from federated.runs.folder import LEDGER
+from federated.runs.ledgers import bytes_left
+from federated.runs.reading import Run
+
+
+@styled
+def egress(run: Run, *, width: float = DOUBLE) -> Figure:
+    """Draw megabytes of tensors that left all hospitals, a panel a method and a line a kind.
+
+    Raises:
+        NothingToDrawError: the run has no ledgers, or one whose chain is broken.
+    """
+    if next(run.files.sites.path.rglob(LEDGER), None) is None:
+        raise NothingToDrawError("the run has no ledgers")
+    try:
+        left = bytes_left(run.folder)
+    except LedgerError as error:
+        raise NothingToDrawError(str(error)) from error
+    left = run.in_order(left[left["round"] > 0])
+    if left.empty:
+        raise NothingToDrawError("the ledgers have no round")
+    methods = names(left, "method")
+    kinds = dict.fromkeys([*left["kind"], NORMALISATION, MEMORY])
+    looks = site_looks(list(kinds))
+    figure, axes = panels(len(methods), width=width, least=width / 3)
+    for ax, method in zip(axes, methods, strict=True):
+        rows = left[left["method"] == method]
+        table = rows.pivot_table(index="round", columns="kind", values="bytes") / 1e6
+        for kind in (kind for kind in kinds if kind in table):
+            colour, line, marker = looks[kind]
+            ax.plot(table.index, table[kind], color=colour, ls=line, marker=marker, clip_on=False)
+        ax.set_title(short(method))
+        ax.set_ylim(bottom=0)
+    rounds_axis(axes)
+    label_rows(axes, "MB left, all hospitals")
+    legend_below(figure, handles(looks))
+    return figure
