@@ -54,7 +54,7 @@ def _deploy(arguments: argparse.Namespace) -> None:
     own = own_settings(next(iter(study.by_method.values())))
     print(f"starting a SuperLink and its hospitals in {folder}", flush=True)
     with opened(folder, dict.fromkeys(site_names(study.common), own)) as deployment:
-        config = write_run_config(deployment.folder, given)
+        config = write_run_config(deployment.folder, given, deployment.hospitals)
         print(_what_is_there(deployment, config), flush=True)
         _keep(deployment)
 
