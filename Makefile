@@ -28,8 +28,9 @@ $(VENV)/installed-dev: $(VENV)/installed
 demo: $(VENV)/installed ## four synthetic hospitals, from nothing to plots and a summary
 	@$(BIN)/consilium run configs/demo.toml
 
-test: $(VENV)/installed-dev ## the default tests
-	@$(BIN)/python -m pytest
+# Tests of a file stay in one process, since they share what the first of them made.
+test: $(VENV)/installed-dev ## the default tests, in as many processes as the machine has cores, at most four
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/installed-dev ## the tests that take more than a few seconds each
 	@$(BIN)/python -m pytest -m slow

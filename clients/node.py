@@ -50,7 +50,7 @@ def study_of(context: Context) -> Study:
     return study_from({**given, **own})
 
 
-NODE_KEYS = ("site", "vault", "partition-id", "num-partitions")
+NODE_KEYS = ("site", "vault", "policy", "partition-id", "num-partitions")
 SOURCES = tuple(key for key in DATA_PLACES if key != "data.cache")
 
 

@@ -5,13 +5,14 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from flwr.app import Message
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from federated.config.study import Study
 from federated.errors import UserError
 from federated.exchange.actions import Action
 from federated.exchange.replies import NOTHING, Reply, Request, read
+from federated.exchange.schema import SCHEMAS
 from federated.exchange.wire import BadReplyError, Order, Report, pack_order
 from federated.runs.folder import RunFolder
 from server.grids import by_group
@@ -21,7 +22,9 @@ from server.record import Record
 POLL_SECONDS = 0.2
 
 
-def register(grid: Grid, record: Record, study: Study, *, order: Order) -> dict[str, Host]:
+def register(
+    grid: Grid, record: Record, study: Study, *, order: Order, schemas: Mapping[str, str]
+) -> dict[str, Host]:
     """Return the host of every site by name, once all that the run waits for have answered.
 
     A node may host several sites; each site gets messages of its own. A run that goes on may do
@@ -32,12 +35,15 @@ def register(grid: Grid, record: Record, study: Study, *, order: Order) -> dict[
         record: Where it is recorded who has answered.
         study: Says who is waited for, and for how long.
         order: To open whatever a node hosts, before round 1.
+        schemas: The digest of what will be taken of a site, by method, for the site to agree to.
 
     Raises:
         UserError: sites are missing or cannot be opened, or a name is borne by two nodes.
     """
     files = RunFolder(record.folder)
     awaited = awaited_by(study, known_hosts(files))
+    content = pack_order(replace(order, site=""), {})
+    content[SCHEMAS] = ConfigRecord(dict(schemas))
     hosts: dict[str, Host] = {}
     asked: set[int] = set()
     failures: dict[int, str] = {}
@@ -47,7 +53,7 @@ def register(grid: Grid, record: Record, study: Study, *, order: Order) -> dict[
         # Whoever is online is asked before registration ends, so that nobody else has a name too.
         if new := sorted(set(grid.get_node_ids()) - asked):
             asked |= set(new)
-            for node, report in hosted(grid, record, new, failures, awaited, order, timeout):
+            for node, report in hosted(grid, record, new, content, failures, awaited, timeout):
                 admit(record, hosts, node, report, awaited, rebind)
         elif awaited.is_met(hosts):
             break
@@ -66,9 +72,9 @@ def hosted(
     grid: Grid,
     record: Record,
     nodes: Sequence[int],
+    content: RecordDict,
     failures: dict[int, str],
     awaited: Awaited,
-    order: Order,
     timeout: float,
 ) -> list[tuple[int, Report]]:
     """Return a report of every site that some nodes host, each with its node.
@@ -78,7 +84,6 @@ def hosted(
     Raises:
         UserError: it is one of a simulation, and all of those are needed.
     """
-    content = pack_order(replace(order, site=""), {})
     messages = [Message(content, node, Action.REGISTER, group_id=str(node)) for node in nodes]
     replies = by_group(grid, messages, timeout)
     reports = []

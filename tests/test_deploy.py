@@ -21,8 +21,10 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key, l
 from flwr.common.config import parse_config_args
 from test_laws import numbers
 
+from federated.commands.deploying import write_policy
 from federated.commands.main import main
 from federated.config.given import parse_overrides
+from federated.config.study import parse
 from federated.deploy import processes
 from federated.deploy.credentials import make_certificates, make_node_key
 from federated.deploy.local import node_config, opened
@@ -204,7 +206,8 @@ SETTINGS = {
 @pytest.mark.deploy
 def test_two_hospitals_one_killed_give_the_bits_of_the_simulation(tmp_path: Path, run_tiny) -> None:
     folder = tmp_path / "deployment"
-    own = {"data.cache": str(tmp_path / "cache")}
+    policy = write_policy(folder, parse(SETTINGS))
+    own = {"data.cache": str(tmp_path / "cache"), "policy": str(policy)}
     with opened(folder, {"phantom-1": own, "phantom-2": own}) as deployment:
         config = write_run_config(deployment.folder, SETTINGS, deployment.hospitals)
         submit = ("run", ".", "--stream", "--run-config", str(config))

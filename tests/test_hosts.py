@@ -12,9 +12,10 @@ from flwr.app import Context, Message, RecordDict
 from PIL import Image
 
 from clients.app import app as client_app
+from federated.commands.deploying import write_policy
 from federated.commands.main import main
 from federated.config.study import parse
-from federated.config.writing import run_config_defaults
+from federated.config.writing import parse_run_config, run_config_defaults
 from federated.data import SPLITS, load_site, prepare
 from federated.engine.inline import InlineGrid
 from federated.errors import UserError
@@ -64,8 +65,9 @@ def federate(tiny: Callable[..., dict[str, str]], tmp_path: Path) -> Callable[..
         cache = {"data.cache": tiny()["data.cache"]}
         quick = {"engine__registration": 1, "engine__timeout": 1, "rounds": 1, **settings}
         given: dict[str, Any] = {**run_config_defaults(), **tiny(folder, phantom__sites=2, **quick)}
+        policy = str(write_policy(tmp_path / "policy", parse(parse_run_config(given))))
         own = {
-            n: {"site": name, "vault": str(tmp_path / f"vault-{n}"), **cache}
+            n: {"site": name, "policy": policy, "vault": str(tmp_path / f"vault-{n}"), **cache}
             for n, name in nodes.items()
         }
         grid: Any = Hospitals(given, own)

@@ -24,6 +24,7 @@ ROOMS = (
     "rollout",
     "phantom",
     "data",
+    "dp",
     "methods",
     "runs",
     "statistics",

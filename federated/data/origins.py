@@ -83,4 +83,6 @@ def _dataset_recipe(config: Common, dataset: str, name: str) -> Recipe:
         drawn=listing.drawn,
         notes=listing.notes,
         skipped=listing.skipped,
+        classes=listing.classes,
+        root=listing.root,
     )
