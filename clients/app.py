@@ -134,7 +134,7 @@ def members(message: Message, context: Context) -> tuple[Order, list[Site]]:
     alone = "vault" in context.node_config
     vaults = [open_vault(root, name, order, sync=alone) for name in names]
     return order, [
-        open_site(config, name, seed=order.seed, vault=vault)
+        open_site(config, name, seed=order.seed, vault=vault, alone="site" in context.node_config)
         for name, vault in zip(names, vaults, strict=True)
     ]
 
@@ -152,13 +152,15 @@ app = Hospital()
 def register(message: Message, context: Context) -> Message:
     """Tell the server which hospitals this node hosts, and how many training images each has.
 
-    Once it is agreed what may leave under each method of the run.
+    And whether it says so by itself, or was told by a simulation. All once it is agreed what may
+    leave under each method of the run.
     """
     _, sites = members(message, context)
     egress.agree(message, context)
     hosted = hosted_sites(context, study_of(context))
     counts = [(site.name, len(site.data.train)) for site in sites if site.name in hosted]
-    reports = [Report(name, "train", "current", count, {}) for name, count in counts]
+    own = {"named": 1.0} if "site" in context.node_config else {}
+    reports = [Report(name, "train", "current", count, own) for name, count in counts]
     return pack_reply(message, None, reports)
 
 

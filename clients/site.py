@@ -126,9 +126,10 @@ def open_vault(root: Path, site: str, order: Order, *, sync: bool = True) -> Vau
 cached_site = lru_cache(maxsize=64)(load_site)
 
 
-def open_site(config: Config, name: str, *, seed: int, vault: Vault) -> Site:
+def open_site(config: Config, name: str, *, seed: int, vault: Vault, alone: bool = False) -> Site:
     """Return the site ``name``, its data from the cache and its network resident.
 
+    On a node that is ``alone`` with its data these are the site's, whatever their folder is called.
     Sets torch's thread number to ``engine.threads``, one where no run has planned it: the bits
     depend on it.
     """
@@ -141,7 +142,7 @@ def open_site(config: Config, name: str, *, seed: int, vault: Vault) -> Site:
         name=name,
         config=config,
         seed=seed,
-        data=cached_site(config, name),
+        data=cached_site(config, name, alone=alone),
         model=kept.network.to(device),
         initial=kept.initial,
         boundary=kept.boundary,

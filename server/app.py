@@ -12,7 +12,6 @@ from torch import nn
 
 from federated.config.schema import Config
 from federated.config.writing import study_from
-from federated.data import site_names
 from federated.exchange.fingerprint import code_digest
 from federated.exchange.norms import tensors_of
 from federated.exchange.sharing import WEIGHTS, as_group
@@ -21,11 +20,13 @@ from federated.learning.network import network_of
 from federated.methods import check_method, configured_boundary, rules_of, schema_of
 from federated.rollout.scenario import scenario_of
 from federated.runs.folder import choose_folder, claimed
+from server.advice import Advice, tell_plainly
 from server.cell import Cell
 from server.grids import SummingGrid, summing
+from server.hosts import Host
 from server.opening import opened
 from server.record import Record
-from server.registration import Host, register
+from server.registration import register
 from server.relay import Relay
 from server.rounds import taken_back
 from server.rows import Key
@@ -41,10 +42,11 @@ def main(grid: Grid, context: Context) -> None:
     cells = study.cells()
     for method, config in study.by_method.items():
         check_method(config, method)
-    folder = choose_folder(study.common, new=False)
+    folder, is_flowers = choose_folder(study.common, new=False), not hasattr(grid, "listener")
     if not study.common.folder:
         folder = claimed(folder)
-    if not hasattr(grid, "listener"):
+    if is_flowers:
+        tell_plainly()
         # `flwr run` streams this line; results do not travel back by themselves.
         logging.getLogger("flwr").info("Results go to %s", folder.absolute())
     relay = Relay()
@@ -56,11 +58,11 @@ def main(grid: Grid, context: Context) -> None:
             taken_back(record, key)
         record.mend()
         order = Order(*cells[0], 0, "", str(folder.absolute()), code_digest(), run=record.run)
-        timeout = study.common.engine.timeout
         schemas = {method: schema_of(c).digest for method, c in study.by_method.items()}
-        names = site_names(study.common)
-        hosts = register(grid, record, names, order=order, schemas=schemas, timeout=timeout)
-        start = partial(open_cell, summing(grid), record, hosts, study.by_method)
+        hosts = register(grid, record, study, order=order, schemas=schemas)
+        named = [site for site, host in hosts.items() if host.named]
+        advice = Advice(folder.absolute(), record.run, is_flowers, named)
+        start = partial(open_cell, summing(grid), record, hosts, study.by_method, advice)
         SideBySide(cells, start, lanes, relay, bool(study.common.calendars)).run()
         record.emit("run-ended")
 
@@ -85,6 +87,7 @@ def open_cell(
     record: Record,
     hosts: Mapping[str, Host],
     by_method: Mapping[str, Config],
+    advice: Advice,
     key: Key,
 ) -> Cell:
     """Return a cell with what its sites are sent in round 1."""
@@ -103,6 +106,7 @@ def open_cell(
         seed=seed,
         nodes={site: host.node for site, host in sites.items()},
         boundary=boundary,
+        advice=advice,
         initial={spec.name: state[spec.name].numpy() for spec in boundary.shared},
         scenario=scenario_of(config.rollout, config.calendars, list(sites)),
         train_images={site: host.train_images for site, host in sites.items()},

@@ -7,7 +7,6 @@ from federated.exchange.exact import ExactSum
 from federated.exchange.failures import BAD_VAULT, REASONS
 from federated.exchange.replies import Reply, Request
 from federated.exchange.wire import ALL_SITES, Groups, Order, Report
-from federated.runs.folder import RunFolder
 from server.cell import Cell, VaultLostError
 
 MOST_NAMED = 8
@@ -108,12 +107,11 @@ def require_vaults(cell: Cell, round: int, refused: Mapping[str, str]) -> None:
     """
     lost = [site for site, reason in refused.items() if reason == REASONS[BAD_VAULT]]
     if lost:
-        logs = ", ".join(str(RunFolder(cell.record.folder).site_log(site)) for site in lost)
         raise cell.stopped(
             round,
             f"{', '.join(lost)}: {REASONS[BAD_VAULT]}",
-            f"the log is {logs}. Put the vault back from a copy and go on: consilium resume "
-            f"{cell.record.folder}",
+            f"{cell.advice.logs_of(lost)} Put the vault back from a copy and go on: "
+            f"{cell.advice.command}",
             kind=VaultLostError,
         )
 
@@ -133,6 +131,6 @@ def require(cell: Cell, orders: Sequence[Order], refused: Mapping[str, str]) -> 
         raise cell.stopped(
             orders[0].round,
             f"{good} of {len(orders)} sites answered well, {fewest} are needed ({reasons})",
-            f"each site's own log is sites/SITE/site.log. Mend it and go on: "
-            f"consilium resume {cell.record.folder}",
+            f"{cell.advice.logs_of([site for site, _ in shown])} Mend it and go on: "
+            f"{cell.advice.command}",
         )

@@ -14,6 +14,7 @@ from federated.exchange.wire import Order
 from federated.rollout.policy import needs_every_update
 from federated.rollout.scenario import Scenario
 from federated.runs.folder import RunFolder
+from server.advice import Advice
 from server.grids import SummingGrid
 from server.record import Record
 from server.rows import Key
@@ -41,6 +42,7 @@ class Cell:
         nodes: Node id of every site, in the order of the sites' names. Pooled training has one
             site, ``ALL_SITES``.
         boundary: What sites may release.
+        advice: How a run that stops goes on, and where the sites' logs lie.
         initial: What the sites are sent in round 1, by ``GROUP/NAME``.
         scenario: Each hospital's part in the rollout.
         train_images: Training images of every site.
@@ -56,6 +58,7 @@ class Cell:
     seed: int
     nodes: Mapping[str, int]
     boundary: Boundary
+    advice: Advice
     initial: Arrays
     scenario: Scenario
     train_images: Mapping[str, int]
@@ -116,7 +119,7 @@ class Cell:
 
     def fewest(self, addressed: int) -> int:
         """Return the fewest good replies that will do when so many sites are addressed."""
-        return min(self.config.server.min_sites or addressed // 2 + 1, addressed)
+        return self.config.server.fewest(addressed)
 
     def emit(self, kind: str, **facts: Any) -> None:
         """Record an event of this cell."""

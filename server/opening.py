@@ -58,7 +58,8 @@ def opened(
 
 def is_free(name: str) -> bool:
     """Return whether a setting may differ when a run goes on, because it changes no bit."""
-    return name in KEYS and not KEYS[name].changes_bits
+    key = name.split(".", 2)[-1] if name.startswith("method.") else name
+    return key in KEYS and not KEYS[key].changes_bits
 
 
 def be_born(files: RunFolder, config: str, settings: Mapping[str, Any]) -> None:

@@ -21,8 +21,10 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key, l
 from flwr.common.config import parse_config_args
 from test_laws import numbers
 
+from federated.commands.deploying import write_policy
 from federated.commands.main import main
 from federated.config.given import parse_overrides
+from federated.config.study import parse
 from federated.deploy import processes
 from federated.deploy.credentials import make_certificates, make_node_key
 from federated.deploy.local import node_config, opened
@@ -111,18 +113,19 @@ def test_what_a_node_config_cannot_hold_is_an_error(value: str) -> None:
 
 def test_the_run_config_says_what_was_set_in_its_type(tmp_path: Path) -> None:
     given = parse_overrides(
-        ["rounds=2", "train.precision=fp32", "seeds=0,1", "train.augment=false"]
+        ["rounds=2", "train.precision=fp32", "seeds=0,1", "train.augment=false", "data.folder=/x"]
     )
-    values = tomllib.loads(write_run_config(tmp_path, given).read_text())
+    values = tomllib.loads(write_run_config(tmp_path, given, ["south", "north"]).read_text())
     assert values == {
         "rounds": 2,
         "train.precision": "fp32",
         "seeds": "0,1",
         "train.augment": False,
+        "sites": "south,north",
         "folder": str(tmp_path / "run"),
     }
     with pytest.raises(UserError, match=r"method\.fedavg\.rounds"):
-        write_run_config(tmp_path, {"method.fedavg.rounds": 3})
+        write_run_config(tmp_path, {"method.fedavg.rounds": 3}, ["north"])
 
 
 def test_deploy_asks_for_local_and_names_the_page(capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,9 +206,10 @@ SETTINGS = {
 @pytest.mark.deploy
 def test_two_hospitals_one_killed_give_the_bits_of_the_simulation(tmp_path: Path, run_tiny) -> None:
     folder = tmp_path / "deployment"
-    own = {"data.cache": str(tmp_path / "cache")}
+    policy = write_policy(folder, parse(SETTINGS))
+    own = {"data.cache": str(tmp_path / "cache"), "policy": str(policy)}
     with opened(folder, {"phantom-1": own, "phantom-2": own}) as deployment:
-        config = write_run_config(deployment.folder, SETTINGS)
+        config = write_run_config(deployment.folder, SETTINGS, deployment.hospitals)
         submit = ("run", ".", "--stream", "--run-config", str(config))
         victim = threading.Thread(target=kill_after_round_1, args=(deployment,))
         victim.start()

@@ -24,7 +24,7 @@ class Courier:
 
     def __init__(self, grid: InlineGrid) -> None:
         self.get_node_ids = grid.get_node_ids
-        self.send_and_receive = grid.send_and_receive
+        self.push_messages, self.pull_messages = grid.push_messages, grid.pull_messages
 
 
 def saved(folder: str) -> dict[str, bytes]:

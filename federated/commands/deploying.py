@@ -52,11 +52,31 @@ def _deploy(arguments: argparse.Namespace) -> None:
     study, given = _described(arguments.settings)
     folder = arguments.to.absolute()
     own = own_settings(next(iter(study.by_method.values())))
+    own["policy"] = str(write_policy(folder, study))
     print(f"starting a SuperLink and its hospitals in {folder}", flush=True)
     with opened(folder, dict.fromkeys(site_names(study.common), own)) as deployment:
-        config = write_run_config(deployment.folder, given)
+        config = write_run_config(deployment.folder, given, deployment.hospitals)
         print(_what_is_there(deployment, config), flush=True)
         _keep(deployment)
+
+
+def write_policy(folder: Path, study: "Study") -> Path:
+    """Write what the hospitals of a trial let leave: what a simulation of this study does."""
+    from federated.commands.policy import policy_for
+    from federated.exchange.policy_file import policy_text
+
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    egress = study.common.egress
+    policy = policy_for(
+        study,
+        digits=egress.digits,
+        minimum=egress.minimum,
+        mantissa_bits=egress.mantissa_bits,
+        any_code=False,
+    )
+    path = folder / "policy.toml"
+    path.write_text(policy_text(policy), encoding="utf-8")
+    return path
 
 
 def _described(words: list[str]) -> "tuple[Study, dict[str, Any]]":

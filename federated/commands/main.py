@@ -174,12 +174,23 @@ def _given_before(arguments: argparse.Namespace) -> dict[str, Any]:
     config = RunFolder(arguments.folder).config
     if not config.exists():
         raise UserError(f"{arguments.folder} holds no run (no config.toml).")
+    if RunFolder(arguments.folder).hospitals.exists():
+        raise UserError(
+            f"the hospitals of {arguments.folder} have nodes of their own: go on with the same "
+            "flwr run that began it."
+        )
     overrides = parse_overrides(arguments.settings)
     for key in overrides:
         if key.startswith(("method.", "rollout.")) or find_key(key).changes_bits:
             raise UserError(f"{key} would change the numbers; only where a run runs can change.")
     given = {**read_toml(config), **overrides}
-    return {**given, "folder": str(arguments.folder)}
+    of_methods = {
+        f"method.{name.split('.')[1]}.{key}": value
+        for key, value in overrides.items()
+        for name in given
+        if name.startswith("method.") and name.endswith(f".{key}")
+    }
+    return {**given, **of_methods, "folder": str(arguments.folder)}
 
 
 def _execute(arguments: argparse.Namespace) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from federated.errors import UserError
 
 if TYPE_CHECKING:
+    from federated.config.study import Study
+    from federated.exchange.policy import Policy
     from federated.exchange.schema import Schema
 
 
@@ -44,23 +46,20 @@ def add(commands: Any) -> None:
 
 def _policy(arguments: argparse.Namespace) -> None:
     from federated.commands.data import study_of
-    from federated.exchange.fingerprint import code_digest
-    from federated.exchange.policy import Policy, PolicyError, parse_policy
-    from federated.exchange.policy_file import policy_text, together
-    from federated.learning.terms import Proximal
+    from federated.exchange.policy import PolicyError, parse_policy
+    from federated.exchange.policy_file import policy_text
     from federated.methods import schema_of
 
     if not arguments.to.parent.is_dir():
         raise UserError(f"there is no folder {arguments.to.parent}; make it first.")
     study = study_of(arguments.settings)
     schemas = {name: schema_of(config) for name, config in study.by_method.items()}
-    policy = Policy(
-        arguments.digits,
-        arguments.minimum,
-        arguments.mantissa_bits,
-        frozenset({Proximal.name}),
-        "" if arguments.any_code else code_digest(),
-        together(schemas.values()),
+    policy = policy_for(
+        study,
+        digits=arguments.digits,
+        minimum=arguments.minimum,
+        mantissa_bits=arguments.mantissa_bits,
+        any_code=arguments.any_code,
     )
     text = policy_text(policy)
     try:
@@ -71,6 +70,22 @@ def _policy(arguments: argparse.Namespace) -> None:
     for name, schema in schemas.items():
         print(f"{name}: {summary(schema)}")
     print(f"policy: {arguments.to}")
+
+
+def policy_for(
+    study: "Study", *, digits: int, minimum: int, mantissa_bits: int, any_code: bool
+) -> "Policy":
+    """Return the policy that lets a hospital take part in a run, and in nothing else."""
+    from federated.exchange.fingerprint import code_digest
+    from federated.exchange.policy import Policy
+    from federated.exchange.policy_file import together
+    from federated.learning.terms import Proximal
+    from federated.methods import schema_of
+
+    schemas = [schema_of(config) for config in study.by_method.values()]
+    code = "" if any_code else code_digest()
+    names = frozenset({Proximal.name})
+    return Policy(digits, minimum, mantissa_bits, names, code, together(schemas))
 
 
 def summary(schema: "Schema") -> str:

@@ -190,6 +190,25 @@ class Engine:
     timeout: float = setting(
         3600.0, "seconds that a round waits for a site", low=1, high=1e8, changes_bits=False
     )
+    registration: float = setting(
+        120.0,
+        "seconds that a run waits for its hospitals to register",
+        low=1,
+        high=1e8,
+        changes_bits=False,
+    )
+    quorum: int = setting(
+        0,
+        "hospitals with nodes of their own that must have registered where sites names none; "
+        "whoever is there by then takes part",
+        low=0,
+        changes_bits=False,
+    )
+    rebind: tuple[str, ...] = setting(
+        (),
+        "hospitals that may go on with a run from another node, because their key is a new one",
+        changes_bits=False,
+    )
 
 
 @dataclass(frozen=True)
@@ -221,6 +240,11 @@ class Common:
         ("consilium",), "methods to run, in this order; one of your own is package.module:name"
     )
     seeds: tuple[int, ...] = setting((0,), "seeds; every method runs with each", low=0)
+    sites: tuple[str, ...] = setting(
+        (),
+        "hospitals that take part, such as north,south; empty: all that the data has. A server of "
+        "hospitals with nodes of their own has no data, and needs it or engine.quorum",
+    )
     folder: str = setting("", "run folder; empty: runs/NAME-DATE-TIME", changes_bits=False)
     track: tuple[str, ...] = setting(
         (),

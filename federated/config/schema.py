@@ -157,7 +157,10 @@ class Server:
         0.9, "momentum, or beta1 of adam, yogi and adagrad", low=0, high=0.9999
     )
     min_sites: int = setting(
-        0, "fewest good replies that make a round; 0: more than half of the sites", low=0
+        0,
+        "fewest good replies that make a round; 0: more than half of the sites",
+        low=0,
+        changes_bits=False,
     )
     norm_limit: float = setting(
         0.0, "L2 norm of a site's update above which it is left out of the round; 0: none", low=0
@@ -195,6 +198,10 @@ class Server:
         that did best in Reddi et al., ICLR 2021, arXiv 2003.00295.
         """
         return self.lr or (0.01 if self.optimizer in ("adam", "yogi", "adagrad") else 1.0)
+
+    def fewest(self, addressed: int) -> int:
+        """Return the fewest good replies that will do when so many sites are addressed."""
+        return min(self.min_sites or addressed // 2 + 1, addressed)
 
 
 @dataclass(frozen=True)

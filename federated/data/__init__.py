@@ -7,7 +7,7 @@ one hospital from it. PyTorch is not needed.
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from federated.data.origins import origins, recipe_of
 from federated.data.recipes import Origin, Recipe
 from federated.data.site import SPLITS, SiteData, Split
 from federated.data.sources import table
-from federated.errors import UserError, did_you_mean
+from federated.errors import UserError, did_you_mean, shown
 from federated.processor import cores
 
 __all__ = [
@@ -62,12 +62,14 @@ class SiteSummary:
 
 
 def site_names(config: Common) -> tuple[str, ...]:
-    """Return the names of the config's hospitals, sorted.
+    """Return the names of the hospitals that take part, sorted.
+
+    Where ``sites`` names them no data is looked at: a server of other machines has none.
 
     Raises:
         UserError: there is none, or two have the same name.
     """
-    return tuple(_known(config))
+    return tuple(sorted(config.sites) if config.sites else _known(config))
 
 
 def _known(config: Common) -> Mapping[str, Origin]:
@@ -78,13 +80,22 @@ def _known(config: Common) -> Mapping[str, Origin]:
 _synthetic = lru_cache(maxsize=4)(origins)
 
 
-def load_site(config: Common, site: str) -> SiteData:
+def load_site(config: Common, site: str, *, alone: bool = False) -> SiteData:
     """Return one hospital from the cache, which is filled first where it has to be.
+
+    Args:
+        config: says where its images are.
+        site: its name.
+        alone: the data is this hospital's own, so that one data set is meant whatever the name
+            of its folder.
 
     Raises:
         UserError: no such hospital, or its images are unusable.
     """
     known = _known(config)
+    others = [origin for origin in known.values() if origin.dataset]
+    if alone and site not in known and len(others) == 1:
+        known = {site: replace(others[0], name=site)}
     if site not in known:
         raise UserError(
             f"there is no site '{site}' among {len(known)}{did_you_mean(site, known)}; the config "
@@ -106,7 +117,14 @@ def prepare(config: Common, report: SiteProgress | None = None) -> tuple[SiteSum
         UserError: strict, at the first unusable image; nothing of that hospital is kept.
     """
     lock = threading.Lock()
-    plans = {one.name: recipe_of(config, one) for one in origins(config).values()}
+    known = origins(config)
+    names = config.sites or tuple(known)
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(
+            f"sites = {shown(unknown[0])}: the data has no such hospital"
+            f"{did_you_mean(unknown[0], known)}; it has {', '.join(known)}"
+        )
+    plans = {name: recipe_of(config, known[name]) for name in sorted(names)}
 
     def told(site: str, done: int, total: int) -> None:
         if report:

@@ -65,21 +65,20 @@ def recipe_of(config: Common, origin: Origin) -> Recipe:
             lambda part, progress: phantoms.build(part, config, origin.name, origin.number),
             config.data.strict,
         )
-    base = _dataset_recipe(config, origin.dataset)
+    # The name decides the split, and a hospital's own folder may have another than the hospital.
+    base = _dataset_recipe(config, origin.dataset, origin.dataset if origin.part else origin.name)
     if not origin.part and config.data.shift == 0:
         return base
     return derived(config, origin, base)
 
 
-def _dataset_recipe(config: Common, dataset: str) -> Recipe:
+def _dataset_recipe(config: Common, dataset: str, name: str) -> Recipe:
     data = config.data
     listing, states = importing.located(table.list_images(data, dataset, _dealing(config)), data)
     return Recipe(
         cache.cache_folder(data.cache),
-        importing.key(listing, states, data, dataset),
-        lambda part, progress: importing.build(
-            part, listing, data, name=dataset, progress=progress
-        ),
+        importing.key(listing, states, data, name),
+        lambda part, progress: importing.build(part, listing, data, name=name, progress=progress),
         data.strict,
         drawn=listing.drawn,
         notes=listing.notes,

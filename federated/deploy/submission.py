@@ -1,6 +1,6 @@
 """A study as ``flwr run --run-config`` takes it, and what of it the hospitals are told instead."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,15 @@ def own_settings(config: Common) -> dict[str, str]:
     return {key: str(absolute_path(place, key)) for key, place in named.items() if place}
 
 
-def write_run_config(folder: Path, given: Mapping[str, Any]) -> Path:
+def write_run_config(folder: Path, given: Mapping[str, Any], sites: Iterable[str]) -> Path:
     """Write settings to ``run.toml`` in a deployment's folder, and return its path.
 
-    The run's own folder is ``run`` in there, unless they name one.
+    The server is told the hospitals' names and not where anyone's images lie.
+
+    Args:
+        folder: Of the deployment; the run's own is ``run`` in there, unless the settings name one.
+        given: Settings by their dotted names.
+        sites: The hospitals.
 
     Raises:
         UserError: one is a table, which Flower's run-config cannot hold.
@@ -38,7 +43,9 @@ def write_run_config(folder: Path, given: Mapping[str, Any]) -> Path:
             f"{tables[0]}: Flower's run-config holds settings and no tables of methods or "
             "hospitals; leave it out, or write hospitals into the file of rollout.scenario."
         )
-    values = {name: plain(checked(KEYS[name], value)) for name, value in given.items()}
+    told = {name: value for name, value in given.items() if name not in DATA_PLACES}
+    told["sites"] = ",".join(sites)
+    values = {name: plain(checked(KEYS[name], value)) for name, value in told.items()}
     run = absolute_path(str(values.get("folder") or folder / "run"), "folder")
     path = folder / RUN_CONFIG
     write_bytes(path, tomli_w.dumps({**values, "folder": str(run)}).encode())

@@ -109,7 +109,7 @@ DECLARED = frozenset([*MEASURED, *SEEN, *TRAINED, *CHOSEN, *SERVERS_OWN, "num_ex
 
 TRAINING = {("train", "current"): Form(SEEN, TRAINED, terms=True)}
 FORMS: Mapping[str, Mapping[tuple[str, str], Form]] = {
-    Action.REGISTER: {("train", "current"): Form()},
+    Action.REGISTER: {("train", "current"): Form(admitted={"named": is_ratio})},
     Action.TRAIN: TRAINING,
     Action.TRAIN_FROZEN: TRAINING,
     Action.EVALUATE: {(split, "current"): Form(MEASURED) for split in ("val", "test")},

@@ -3,6 +3,7 @@
 FOLDER/
   config.toml                      every setting; reading it again gives the same run
   lineage.json                     the run's id, its settings and its code, for whoever goes on
+  hospitals.json                   of a deployment: which node each hospital is
   lock                             held by the process that works on the run
   environment.json                 versions, commit, processor
   metrics.csv, metrics.parquet     long form: one number a row
@@ -70,6 +71,11 @@ class RunFolder:
     def lineage(self) -> Path:
         """What the run is, for whoever goes on with it."""
         return self.path / "lineage.json"
+
+    @property
+    def hospitals(self) -> Path:
+        """Which node each hospital of a deployment is; absent of a simulation."""
+        return self.path / "hospitals.json"
 
     @property
     def lock(self) -> Path:
