@@ -109,7 +109,7 @@ def scored(runs: Sequence[Run], model: str = "kept") -> list[Scored]:
     Raises:
         UserError: two runs, or two seeds, have other test images of the same hospital.
     """
-    labels = _labels(runs)
+    labels = labels_of(runs)
     found: dict[str, list[Scored]] = {}
     for place, run in enumerate(runs):
         sites = sorted({str(site) for site in run.metrics["site"]})
@@ -138,7 +138,7 @@ def _remembered(folder: Path, model: str, changed: int) -> tuple[Scored, ...]:
     return tuple(scored([load(folder)], model))
 
 
-def _labels(runs: Sequence[Run]) -> Mapping[tuple[int, str], str]:
+def labels_of(runs: Sequence[Run]) -> Mapping[tuple[int, str], str]:
     """Return what each method of each run is called: by its run too, if others share its name."""
     names = [method for run in runs for method in run.study.common.methods]
     return {
