@@ -184,11 +184,21 @@ class Engine:
     address: str = setting(
         "", "address of a running Ray cluster; empty: one of our own", changes_bits=False
     )
+    vaults: str = setting(
+        "",
+        "folder of each node of a Ray cluster for vaults, such as ~/vaults; sites then keep to "
+        "their nodes; empty: the run's folder, which all nodes must see",
+        changes_bits=False,
+    )
     retries: int = setting(
-        2, "fresh workers that a site gets when its worker dies", low=0, changes_bits=False
+        2, "fresh workers that a site gets when its worker dies or hangs", low=0, changes_bits=False
     )
     timeout: float = setting(
-        3600.0, "seconds that a round waits for a site", low=1, high=1e8, changes_bits=False
+        3600.0,
+        "seconds that a round waits for a site that hangs, on all its workers together",
+        low=1,
+        high=1e8,
+        changes_bits=False,
     )
     registration: float = setting(
         120.0,

@@ -38,6 +38,7 @@ def check(study: Study) -> None:
     """
     check_scenario(study)
     check_trackers(study.common.track)
+    check_nodes(study)
     check_machine(study.common.engine)
     check_images(study.common)
     for method, config in study.by_method.items():
@@ -75,6 +76,28 @@ def check_machine(engine: Engine) -> None:
             f"engine.gpus = {engine.gpus:g}, but torch sees {torch.cuda.device_count()} GPUs here; "
             "set it to that or less."
         )
+
+
+def check_nodes(study: Study) -> None:
+    """Find folders on nodes where there are none, or a method that would need all of them in one.
+
+    Raises:
+        UserError: ``engine.vaults`` does not fit the engine or a method.
+    """
+    engine = study.common.engine
+    if not engine.vaults:
+        return
+    if engine.kind != "ray" or not engine.address:
+        raise UserError(
+            f"engine.vaults = {shown(engine.vaults)} is a folder on each node of a Ray cluster; "
+            "set engine.kind = ray and engine.address, or leave engine.vaults empty."
+        )
+    for method, config in study.by_method.items():
+        if config.train.pooled:
+            raise UserError(
+                f"{method}: pooled training writes all hospitals' vaults on one machine; leave "
+                f"{method} out, or leave engine.vaults empty."
+            )
 
 
 def check_images(common: Common) -> None:

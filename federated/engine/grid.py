@@ -39,16 +39,17 @@ def give_id(message: Message, message_id: str) -> None:
     message.metadata.__dict__["_message_id"] = message_id
 
 
-def context_of(run_config: RunConfig, count: int, node: int) -> Context:
+def context_of(run_config: RunConfig, count: int, node: int, vaults: str = "") -> Context:
     """Return the Flower context of one of ``count`` sites.
 
     A fresh one for every message: what a site wants to remember belongs in its vault, and ten
-    thousand contexts need no memory.
+    thousand contexts need no memory. ``vaults`` is the machine's folder for them; empty: the run's.
     """
+    own = {"vault": vaults} if vaults else {}
     return Context(
         run_id=RUN_ID,
         node_id=node,
-        node_config={"partition-id": node - FIRST_SITE_NODE, "num-partitions": count},
+        node_config={"partition-id": node - FIRST_SITE_NODE, "num-partitions": count, **own},
         state=RecordDict(),
         run_config=run_config,  # type: ignore[arg-type]
     )

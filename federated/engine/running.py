@@ -13,7 +13,7 @@ from federated.config.identity import rooted
 from federated.config.study import Study, parse
 from federated.config.writing import run_config_of
 from federated.data import site_names
-from federated.engine.checking import check, check_scenario
+from federated.engine.checking import check, check_nodes, check_scenario
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, RunConfig
 from federated.engine.threads import planned
 
@@ -35,6 +35,7 @@ def open_grid(
 ) -> Iterator[LocalGrid]:
     """Yield the configured grid with a node per site, and close it afterwards."""
     engine = study.common.engine
+    check_nodes(study)
     count = len(site_names(study.common))
     if engine.kind == "inline":
         from federated.engine.inline import InlineGrid
@@ -54,6 +55,7 @@ def open_grid(
         retries=engine.retries,
         patience=engine.timeout,
         cells=len(study.cells()),
+        vaults=engine.vaults,
         listener=listener,
     )
     try:

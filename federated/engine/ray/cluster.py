@@ -58,7 +58,7 @@ def number_of_workers(wanted: int, sites: int, *, threads: int, gpus: float) -> 
                 f"{key} = {share:g}, but no machine of the Ray cluster has more than "
                 f"{largest[name]:g} {name}s; set it to that or less."
             )
-    room = sum(_room(node, threads, gpus) for node in nodes)
+    room = sum(room_on(node, threads, gpus) for node in nodes)
     if not room:
         raise UserError(
             f"no machine of the Ray cluster has both the {threads} CPUs and the {gpus:g} GPUs that "
@@ -76,7 +76,7 @@ def number_of_workers(wanted: int, sites: int, *, threads: int, gpus: float) -> 
 NAMES = ("CPU", "GPU")
 
 
-def _room(node: Mapping[str, float], threads: int, gpus: float) -> int:
+def room_on(node: Mapping[str, float], threads: int, gpus: float) -> int:
     """Return how many workers fit on a node; a share of a GPU does not span two of them."""
     by_cpu = int(node.get("CPU", 0) // threads)
     if not gpus:

@@ -56,10 +56,11 @@ class Crews:
     Args:
         pool: All workers.
         check: Raises when the cluster, or the run, has ended.
+        undivided: Whether every request gets all workers: its sites may keep to any of their nodes.
     """
 
-    def __init__(self, pool: Pool, check: Callable[[], None]) -> None:
-        self.cells = 1
+    def __init__(self, pool: Pool, check: Callable[[], None], *, undivided: bool = False) -> None:
+        self.cells, self._undivided = 1, undivided
         self._pool, self._check = pool, check
         self._out: list[Crew] = []
         self._turns: deque[int] = deque()
@@ -96,6 +97,8 @@ class Crews:
         finally:
             self._turns.remove(ticket)
             self._changed.notify_all()
+        if self._undivided:
+            return free
         free.sort(key=lambda worker: worker.cell != cell)
         return free[: self._share(most, len(free))]
 
@@ -103,6 +106,8 @@ class Crews:
         """Return the workers that nobody has; those that still start only if no other is there."""
         busy = {id(worker) for crew in self._out for worker in crew.workers}
         free = [worker for worker in self._pool.workers if id(worker) not in busy]
+        if self._undivided:
+            return [] if busy else free
         if any(worker.has_started() for worker in self._pool.workers):
             return [worker for worker in free if worker.has_started()]
         return free

@@ -7,9 +7,8 @@ are asked again, which gives the same bits.
 """
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
@@ -17,7 +16,9 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from federated.engine.ray.crews import Crew
+from federated.engine.ray.patience import Patience
 from federated.engine.ray.pool import Batch, Hired
+from federated.engine.ray.waiting import ANYWHERE, Waiting
 from federated.engine.ray.worker import CRASH, Done
 from federated.exchange.exact import ExactSum
 from federated.exchange.replies import Refusal, silence
@@ -33,7 +34,7 @@ SendBatch = Callable[[Any, Sequence[int], bool], Any]
 
 @dataclass(frozen=True)
 class Errand:
-    """A batch at a worker: since when, and when it is overdue.
+    """A batch at a worker, since when.
 
     Without places it asks the worker for the sum it holds, or whether it has started.
     """
@@ -41,7 +42,6 @@ class Errand:
     worker: Hired
     batch: Batch
     sent: float
-    due: float
 
 
 class Dispatch:
@@ -52,10 +52,10 @@ class Dispatch:
         count: Number of sites; they are known by their places in the order.
         send: Sends a batch to a worker.
         largest: Most sites of a batch.
-        retries: Fresh workers that a site gets when its worker dies or hangs.
-        timeout: Seconds that a site may take with each of them.
+        patience: How long a site may take, and how often it is tried.
         announce: Called with a kind of event, a site's place, and facts.
         absorb: Called with each sum that is handed over.
+        home: The node whose workers alone may be given a site.
     """
 
     def __init__(
@@ -65,16 +65,15 @@ class Dispatch:
         send: SendBatch,
         *,
         largest: int,
-        retries: int,
-        timeout: float,
+        patience: Patience,
         announce: Callable[..., None],
         absorb: Callable[[ExactSum], None],
+        home: Callable[[int], str] = lambda place: ANYWHERE,
     ) -> None:
         self._pool, self._send, self._largest = pool, send, largest
-        self._retries, self._timeout = retries, timeout
+        self._patience = patience
         self._announce, self._absorb = announce, absorb
-        self._fresh = deque(range(count))
-        self._again: deque[Batch] = deque()
+        self._waiting = Waiting(count, home)
         self._idle: list[Hired] = []
         self._errands: dict[Any, Errand] = {}
         self._pace = inf  # seconds a site, as last seen
@@ -99,39 +98,36 @@ class Dispatch:
 
     def _unfinished(self) -> bool:
         out = any(errand.batch.places for errand in self._errands.values())
-        return bool(self._fresh or self._again or out or any(w.owes for w in self._pool.workers))
+        return bool(self._waiting or out or any(w.owes for w in self._pool.workers))
 
     def _await(self, worker: Hired) -> None:
         """Notice when a new worker has started; until then no site waits for it."""
-        now = time.monotonic()
-        errand = Errand(worker, Batch(), now, now + self._pool.patience)
-        self._errands[worker.starting] = errand
+        self._errands[worker.starting] = Errand(worker, Batch(), time.monotonic())
 
     def _send_out(self) -> None:
         """Give every idle worker a batch, or have it hand over its sum when there is none left."""
         for worker in list(self._idle):
-            batch = self._next_batch()
+            batch = self._next_batch(worker)
             if not batch.places and not worker.owes:
                 continue
             self._idle.remove(worker)
             now = time.monotonic()
-            last = not self._fresh and not self._again
+            last = not self._waiting.left(worker.node)
             for place in batch.places:
                 self._announce("site-started", place)
             hand_over = last or now - worker.settled > HAND_OVER_SECONDS
             reference = self._send(worker.actor, batch.places, hand_over)
-            self._errands[reference] = Errand(worker, batch, now, now + self._timeout)
+            self._errands[reference] = Errand(worker, batch, now)
 
-    def _next_batch(self) -> Batch:
-        if self._again:
-            return self._again.popleft()
-        fair = len(self._fresh) // (2 * len(self._pool.workers))
+    def _next_batch(self, worker: Hired) -> Batch:
+        colleagues = sum(other.node == worker.node for other in self._pool.workers)
+        fair = self._waiting.fresh(worker.node) // (2 * colleagues)
         size = max(1, min(self._largest, fair, int(BATCH_SECONDS / self._pace)))
-        return Batch(tuple(self._fresh.popleft() for _ in range(min(size, len(self._fresh)))))
+        return self._waiting.next(worker.node, size)
 
     def _wait(self) -> None:
         """Wait until a worker answers or is overdue."""
-        due = min(errand.due for errand in self._errands.values())
+        due = min(map(self._due, self._errands.values()))
         done = self._pool.wait(list(self._errands), max(0.0, due - time.monotonic()))
         for reference in done:
             errand = self._errands.pop(reference)
@@ -143,9 +139,15 @@ class Dispatch:
                 self._lose(errand, f"its worker died {errand.batch.losses + 1} times")
         now = time.monotonic()
         for reference, errand in list(self._errands.items()):
-            if errand.due <= now:
+            if self._due(errand) <= now:
                 del self._errands[reference]
                 self._give_up(errand)
+
+    def _due(self, errand: Errand) -> float:
+        """Return when an errand is overdue: earlier, once others have shown what is usual."""
+        if not errand.worker.ready:
+            return errand.sent + self._pool.patience
+        return errand.sent + self._patience.seconds(errand.batch)
 
     def _take(self, errand: Errand, done: Done) -> None:
         worker, batch, now = errand.worker, errand.batch, time.monotonic()
@@ -160,22 +162,26 @@ class Dispatch:
             worker.owes.append(batch)
         if batch.places:
             self._pace = (now - errand.sent) / len(batch.places)
+            self._patience.answered(batch, now - errand.sent)
         worker.ready = True
         self._idle.append(worker)
 
-    def _lose(self, errand: Errand, reason: str) -> None:
+    def _lose(self, errand: Errand, reason: str, *, hung: float = 0.0) -> None:
         """Replace a worker, and ask its sites again: one by one, to find who kills or stops it."""
         batch, alone = errand.batch, len(errand.batch.places) == 1
         losses = batch.losses + alone
+        again = Batch(batch.places, losses, batch.hung + hung * alone)
         if batch.places:
             self._announce("worker-lost", batch.places[0], tries=losses or 1)
-        self._again.extend(errand.worker.owes)
+        self._waiting.again(errand.worker.owes)
         self._await(self._pool.replace(errand.worker))
-        if alone and losses > self._retries:
+        over = self._patience.is_over(again) if hung else losses > self._patience.retries
+        if alone and over:
             self._results[batch.places[0]] = Refusal(reason)
             self._announce("site-ended", batch.places[0])
         else:
-            self._again.extendleft(Batch((place,), losses) for place in reversed(batch.places))
+            each = (replace(again, places=(place,)) for place in reversed(batch.places))
+            self._waiting.again_soon(each)
 
     def _give_up(self, errand: Errand) -> None:
         """Lose an overdue worker; one that has not even started may just wait for room."""
@@ -184,8 +190,11 @@ class Dispatch:
                 raise self._pool.crowded()
             self._await(errand.worker)
         else:
-            self._lose(errand, self._silence(errand.batch.losses + 1))
+            hung = time.monotonic() - errand.sent
+            if len(errand.batch.places) == 1:
+                self._patience.hung |= set(errand.batch.places)
+            self._lose(errand, self._silence(errand.batch, hung), hung=hung)
 
-    def _silence(self, workers: int) -> str:
-        once = silence(self._timeout).reason
-        return once if workers == 1 else f"{once} from any of {workers} workers"
+    def _silence(self, batch: Batch, hung: float) -> str:
+        once = silence(round(min(batch.hung + hung, self._patience.timeout), 1)).reason
+        return once if not batch.losses else f"{once} from any of {batch.losses + 1} workers"

@@ -17,10 +17,12 @@ import ray
 from flwr.app import Error, Message, RecordDict
 
 from federated.config.writing import study_from
-from federated.engine.grid import Listener, LocalGrid, RunConfig
+from federated.engine.grid import FIRST_SITE_NODE, Listener, LocalGrid, RunConfig
 from federated.engine.ray.cluster import number_of_workers
 from federated.engine.ray.crews import Crews
 from federated.engine.ray.dispatch import Dispatch, SendBatch
+from federated.engine.ray.homes import homes_on
+from federated.engine.ray.patience import Experience
 from federated.engine.ray.pool import Pool
 from federated.engine.ray.start import open_cluster
 from federated.errors import UserError
@@ -66,10 +68,12 @@ class RayGrid(LocalGrid):
         retries: Fresh workers that a site gets when its worker dies or hangs.
         patience: Seconds until the first worker must have started.
         cells: How many cells may be served at the same time.
+        vaults: Folder of each node for the vaults of the sites that then keep to it; empty: vaults
+            are in the run's folder, which all nodes see.
         listener: Called with events.
 
     Raises:
-        UserError: there is no such cluster, or it has no room for a worker.
+        UserError: there is no such cluster, it has no room for a worker, or its nodes do not fit.
     """
 
     def __init__(
@@ -85,25 +89,34 @@ class RayGrid(LocalGrid):
         retries: int,
         patience: float,
         cells: int = 1,
+        vaults: str = "",
         listener: Listener | None = None,
     ) -> None:
         super().__init__(run_config, count, listener)
         self._retries = retries
         self._requests = itertools.count()
+        self._experience = Experience()
         self._halted = False
         self._cluster = open_cluster(address)
         try:
+            # Where a site keeps to its node, cells go one after the other.
+            most = count if vaults else cells * count
+            number = number_of_workers(workers, most, threads=threads, gpus=gpus)
+            self._homes = homes_on(
+                self._cluster, run_config, number, vaults=vaults, threads=threads, gpus=gpus
+            )
             self._pool = Pool(
-                number_of_workers(workers, cells * count, threads=threads, gpus=gpus),
+                self._homes.workers,
                 {"num_cpus": threads, "num_gpus": gpus, **self._cluster.options},
-                (client, threads, run_config, count),
+                (client, threads, run_config, count, vaults),
                 patience=patience,
                 check=self._check,
+                check_node=self._homes.check,
             )
         except BaseException:
             self._cluster.close()
             raise
-        self._crews = Crews(self._pool, self._check)
+        self._crews = Crews(self._pool, self._check, undivided=bool(vaults))
 
     @_explained
     def deliver(self, messages: list[Message], timeout: float | None) -> list[Message]:
@@ -161,22 +174,25 @@ class RayGrid(LocalGrid):
             self.announce(kind, node=node, action=action, **facts)
 
         with self._crews.crew(len(targets), cell) as crew:
+            patience = self._experience.patience(targets, timeout, self._retries)
             dispatch = Dispatch(
                 crew,
                 len(targets),
                 send,
                 largest=BATCH_SITES if not largest else max(1, BATCH_BYTES // largest),
-                retries=self._retries,
-                timeout=timeout,
+                patience=patience,
                 announce=announce,
                 absorb=total.absorb,
+                home=lambda place: self._homes.of(targets[place][0] - FIRST_SITE_NODE),
             )
-            return dispatch.run()
+            results = dispatch.run()
+            self._experience.learn(targets, patience)
+            return results
 
     @property
     def lanes(self) -> int:  # type: ignore[override]
-        """As many cells as there are workers."""
-        return len(self._pool.workers)
+        """As many cells as there are workers; one where sites keep to their nodes."""
+        return 1 if self._homes.of_site else len(self._pool.workers)
 
     def beside(self, cells: int) -> None:
         """Take note of how many cells share the workers."""

@@ -1,11 +1,12 @@
 """Workers on Ray that are replaced when they die."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from federated.engine.ray.cluster import free_cores
 from federated.engine.ray.worker import Worker
@@ -22,10 +23,12 @@ class Batch:
     Attributes:
         places: Their places in the order.
         losses: How many workers a site has cost that travels alone.
+        hung: Seconds for which such a site has hung, with all of them.
     """
 
     places: tuple[int, ...] = ()
     losses: int = 0
+    hung: float = 0.0
 
 
 @dataclass(eq=False)
@@ -39,6 +42,7 @@ class Hired:
         settled: When it last handed its sum over, by the monotonic clock.
         starting: A reference that is there once it has started.
         cell: Whose request it served last.
+        node: The node that it must be on; empty: any.
     """
 
     actor: Any
@@ -47,6 +51,7 @@ class Hired:
     owes: list[Batch] = field(default_factory=list)
     settled: float = 0.0
     cell: object = None
+    node: str = ""
 
     def has_started(self) -> bool:
         """Return whether the worker has started, or has died in trying: then it is replaced."""
@@ -57,11 +62,12 @@ class Pool:
     """A number of workers.
 
     Args:
-        count: How many.
+        places: For each the node that it must be on; empty: any.
         options: What Ray reserves for each, as options of an actor.
         arguments: Of each ``Worker``.
         patience: Seconds until at least one worker must have started.
         check: Raises when the cluster has ended.
+        check_node: Raises when a node that a worker must be on has left.
 
     Raises:
         UserError: none did.
@@ -69,17 +75,18 @@ class Pool:
 
     def __init__(
         self,
-        count: int,
+        places: Sequence[str],
         options: Mapping[str, Any],
         arguments: tuple[Any, ...],
         *,
         patience: float,
         check: Callable[[], None],
+        check_node: Callable[[str], None] = lambda node: None,
     ) -> None:
         self.patience = patience
         self._options, self._arguments, self._check = options, arguments, check
-        self._stillborn = 0
-        self.workers = [self._hire() for _ in range(count)]
+        self._check_node, self._stillborn = check_node, 0
+        self.workers = [self._hire(node) for node in places]
         if not self.wait([worker.starting for worker in self.workers], patience):
             raise self.crowded()
 
@@ -97,17 +104,22 @@ class Pool:
             if there or left <= GLANCE_SECONDS:
                 return list(there)
 
-    def _hire(self) -> Hired:
-        actor: Any = ray.remote(max_restarts=0, **self._options)(Worker)
+    def _hire(self, node: str) -> Hired:
+        there: dict[str, Any] = {}
+        if node:
+            there["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
+        actor: Any = ray.remote(max_restarts=0, **self._options, **there)(Worker)
         hired = actor.remote(*self._arguments)
-        return Hired(hired, hired.ready.remote())
+        return Hired(hired, hired.ready.remote(), node=node)
 
     def replace(self, worker: Hired) -> Hired:
         """Kill a worker, unless it is dead already, and return a fresh one.
 
         Raises:
-            UserError: workers keep dying before they have done anything.
+            UserError: workers keep dying before they have done anything, or its node has left.
         """
+        if worker.node:
+            self._check_node(worker.node)
         self._stillborn = 0 if worker.ready else self._stillborn + 1
         self.workers.remove(worker)
         ray.kill(worker.actor)
@@ -116,7 +128,7 @@ class Pool:
                 f"{self._stillborn} Ray workers in a row died while starting; the newest "
                 "session_latest/logs/worker-*.err in Ray's folder says why."
             )
-        self.workers.append(self._hire())
+        self.workers.append(self._hire(worker.node))
         return self.workers[-1]
 
     def crowded(self) -> UserError:

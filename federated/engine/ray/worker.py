@@ -9,6 +9,7 @@ import ray
 from flwr.app import Error, Message
 
 from federated.engine.grid import RunConfig, context_of, enter_task, give_id
+from federated.engine.ray.nodes import place_of
 from federated.exchange.exact import ExactSum
 from federated.exchange.failures import CRASHED, REASONS
 from federated.exchange.replies import Tally
@@ -41,9 +42,12 @@ class Worker:
         threads: torch threads.
         run_config: Flat settings that every client reads.
         count: Number of sites of the grid.
+        vaults: Folder of this node for vaults, as ``engine.vaults`` has it; empty: the run's.
     """
 
-    def __init__(self, client: str, threads: int, run_config: RunConfig, count: int) -> None:
+    def __init__(
+        self, client: str, threads: int, run_config: RunConfig, count: int, vaults: str = ""
+    ) -> None:
         module, _, name = client.partition(":")
         with without_collector():
             import torch
@@ -52,6 +56,7 @@ class Worker:
         torch.set_num_threads(threads)
         enter_task()
         self._run_config, self._sites = run_config, count
+        self._vaults = str(place_of(vaults)) if vaults else ""
         self._number = -1
         self._tally: Tally | None = None
 
@@ -95,7 +100,8 @@ class Worker:
         return Done(tally.results, settled, tally.total() if hand_over else None)
 
     def _handle(self, message: Message) -> Message:
-        context = context_of(self._run_config, self._sites, message.metadata.dst_node_id)
+        node = message.metadata.dst_node_id
+        context = context_of(self._run_config, self._sites, node, self._vaults)
         try:
             reply: Message = self._client(message, context)
         except Exception:  # its text may name a patient's file, and one site must not stop others
