@@ -43,14 +43,21 @@ class PerSite(nn.Module):
 
     Args:
         nets: A network per site.
+        is_one: Whether they are tied in everything.
     """
 
-    def __init__(self, nets: Sequence[nn.Module]) -> None:
+    def __init__(self, nets: Sequence[nn.Module], *, is_one: bool = False) -> None:
         super().__init__()
-        self.nets = nn.ModuleList(nets)
+        self.nets, self.is_one = nn.ModuleList(nets), is_one
 
     def forward(self, parts: Sequence[Tensor]) -> Tensor | tuple[Tensor, Tensor]:
-        """Return what the networks return for a batch of each site, one below the other."""
+        """Return what the networks return for a batch of each site, one below the other.
+
+        Where a network is tied in its batch norms too, they are one, and see all images at once.
+        """
+        if self.is_one:
+            whole: Tensor | tuple[Tensor, Tensor] = self.nets[0](torch.cat(list(parts)))
+            return whole
         pairs = [outputs(net, x) for net, x in zip(self.nets, parts, strict=True)]
         embeddings = [z for _, z in pairs if z is not None]
         logits = torch.cat([logits for logits, _ in pairs])
@@ -110,7 +117,7 @@ def network_of_sites(
     for net, site, tensors in zip(nets, sites, vaulted, strict=True):
         net.load_state_dict(join(group(sent, WEIGHTS), private_state(site, tensors)))
         tie(net, first.model, site.boundary.shared_names)
-    return PerSite(nets)
+    return PerSite(nets, is_one=not first.boundary.private)
 
 
 def tie(net: nn.Module, to: nn.Module, names: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Methods that bring code, as laws: what they must be equal to, and numbers by hand."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,17 @@ from safetensors.numpy import load_file
 from test_laws import assert_same_bits, numbers
 from torch import nn
 
+from clients.pooled import PerSite, tie
 from federated.config.schema import Config, Personalise, Train
 from federated.config.study import parse
 from federated.errors import UserError
 from federated.exchange.sharing import as_group, boundary_of, group
 from federated.learning.batches import Batch
 from federated.learning.compute import Compute
+from federated.learning.models.blocks import StandardConv2d
 from federated.learning.optimizers import make_optimizer
 from federated.learning.terms import CrossEntropy
-from federated.methods import fedbabu, fedrep, parting, rules_of, scaffold
+from federated.methods import fedbabu, fednova, fedrep, fixbn, parting, rules_of, scaffold
 from federated.methods.seam import ServerRound, SiteRound
 from federated.runs.reading import Run
 
@@ -253,6 +256,85 @@ def test_fedbabu_moves_the_body_alone() -> None:
     expected = by_hand(reference, reference[0])
     for p, q in zip(model.parameters(), expected, strict=True):
         torch.testing.assert_close(p, q)
+
+
+def test_fednova_by_hand() -> None:
+    """Two sites of equal weight move w = 1 by 2 in 1 step and by 9 in 3: mean step 2.5, twice."""
+    before = {
+        "weights/w": np.ones(1, np.float32),
+        "weights/n": np.array([5.0]),
+        "steps/tau": np.zeros(1, np.float32),
+        "steps/of/w": np.zeros(0, np.float32),
+    }
+    # Released: 1 + 2 / 1 = 3 and 1 + 9 / 3 = 4. A statistic, n, is averaged by who averages all.
+    mean = {**before, "weights/w": np.array([3.5]), "steps/tau": np.array([2.0])}
+    renewed = fednova.server(ServerRound(before, mean, share=1.0))
+    assert renewed["weights/w"].tolist() == [6.0] and "weights/n" not in renewed
+    assert renewed["steps/tau"].tolist() == [2.0]
+
+
+def test_fednova_divides_a_sites_change_by_its_steps() -> None:
+    torch.manual_seed(6)
+    model, plain = nn.Linear(3, 2), nn.Linear(3, 2)
+    plain.load_state_dict(model.state_dict())
+    arrived = copy.deepcopy(model)
+    toy_round(plain, 4).fit()
+    sent = as_group(fednova.groups(model, boundary_of(model, "all"))["steps"], "steps")
+    outcome = fednova.site(toy_round(model, 4, sent=sent))
+    assert outcome.released.keys() == sent.keys() and outcome.released["steps/tau"] == 4
+    pairs = zip(model.parameters(), plain.parameters(), arrived.parameters(), strict=True)
+    for p, trained, x in pairs:
+        torch.testing.assert_close(p, x + (trained - x) / 4)
+
+
+def test_fednova_with_equal_steps_is_fedavg(run_tiny) -> None:
+    sgd = {
+        f"method__{m}__train__{key}": v for m in ("fedavg", "fednova") for key, v in PLAIN.items()
+    }
+    run = run_tiny(methods="fedavg,fednova", train__max_steps=3, **sgd)
+    expected, found = weights(run, "fedavg", 2), weights(run, "fednova", 2)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_fixbn_holds_its_statistics_still_in_the_second_half() -> None:
+    torch.manual_seed(7)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    start = copy.deepcopy(model)
+    late = replace(toy_round(model, 3), number=6)  # of ten
+    fixbn.site(late)
+    assert torch.equal(model[1].running_mean, start[1].running_mean)
+    assert model[1].num_batches_tracked == 0
+    assert not torch.equal(model[1].weight, start[1].weight)
+    early, plain = copy.deepcopy(start), copy.deepcopy(start)
+    fixbn.site(replace(toy_round(early, 3), number=5))
+    toy_round(plain, 3).fit()
+    assert_same_bits(*({n: t.numpy() for n, t in m.state_dict().items()} for m in (early, plain)))
+
+
+def test_kernels_of_fedwon_have_mean_0_and_variance_1_over_fan_in() -> None:
+    torch.manual_seed(8)
+    layer = StandardConv2d(3, 5, 3)
+    nn.init.normal_(layer.weight, 4, 9)
+    kernels = layer.standardised().flatten(1)
+    torch.testing.assert_close(kernels.mean(1), torch.zeros(5), atol=1e-6, rtol=0)
+    torch.testing.assert_close(kernels.var(1, correction=0), torch.full((5,), 1 / 27))
+    x = torch.randn(2, 3, 6, 6)
+    expected = nn.functional.conv2d(x, layer.standardised(), layer.bias)
+    torch.testing.assert_close(layer(x), expected)
+
+
+def test_networks_tied_in_everything_train_as_one_on_all_images() -> None:
+    """The pooled networks with one batch norm see the batch that joint training sees."""
+    torch.manual_seed(9)
+    one = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    nets = [copy.deepcopy(one) for _ in range(3)]
+    for net in nets:
+        tie(net, nets[0], list(one.state_dict()))
+    parts = [torch.randn(k, 3, 2, 2) for k in (2, 3, 4)]
+    assert torch.equal(PerSite(nets, is_one=True)(parts), one(torch.cat(parts)))
+    assert torch.equal(nets[2][2].running_var, one[2].running_var)
+    assert not torch.equal(PerSite(nets)(parts), one(torch.cat(parts)))
 
 
 @pytest.mark.parametrize(

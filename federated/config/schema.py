@@ -38,7 +38,11 @@ class Model:
         "covidnet", "covidnet, covidnet-original, convnet, or package.module:factory"
     )
     width: float = setting(0.125, "multiplier of all channel counts", low=0.03, high=4)
-    norm: str = setting("batch", "normalisation layers", choices=("batch", "group", "none"))
+    norm: str = setting(
+        "batch",
+        "normalisation layers; weight: none, but the weights of convolutions standardised",
+        choices=("batch", "group", "none", "weight"),
+    )
     heads: str = setting("", "submodules that are heads, comma-separated; empty: the network's own")
     start: str = setting(
         "",

@@ -1,8 +1,9 @@
 """Parts that the networks share: channel counts, initialised convolutions, norms and PEPX."""
 
 import math
-from typing import cast
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -41,6 +42,29 @@ class WholeMapConv2d(nn.Conv2d):
         return linear(rows, kernels, self.bias)[:, :, None, None]
 
 
+class StandardConv2d(nn.Conv2d):
+    """A convolution whose kernels have mean 0 and variance 1 / fan-in, times a gain each.
+
+    Scaled weight standardisation (Brock et al., ICLR 2021, arXiv 2101.08692), which keeps
+    activations in order where there is no norm.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.gain = nn.Parameter(torch.ones(self.out_channels, 1, 1, 1))
+
+    def forward(self, map: Tensor) -> Tensor:
+        """Return the convolution of a map with the standardised kernels."""
+        made: Tensor = self._conv_forward(map, self.standardised(), self.bias)
+        return made
+
+    def standardised(self) -> Tensor:
+        """Return the kernels as they are used: (n_out, n_in, k, k)."""
+        variance, mean = torch.var_mean(self.weight, (1, 2, 3), correction=0, keepdim=True)
+        fan_in = self.weight[0].numel()
+        return self.gain * (self.weight - mean) * torch.rsqrt(fan_in * variance + 1e-6)
+
+
 def conv(
     n_in: int,
     n_out: int,
@@ -70,17 +94,17 @@ def norm_layers(channels: int, kind: str) -> list[nn.Module]:
     Args:
         channels: channels of the map to normalise.
         kind: ``batch``; ``group``, with 16 channels a group (Wu and He 2018, arXiv 1803.08494)
-            or 8 where 16 do not divide; ``none``.
+            or 8 where 16 do not divide; ``none``; ``weight``, of the convolution before it.
 
     Raises:
         UserError: for any other kind, or channels that do not fall into groups of 8.
     """
     if kind == "batch":
         return [nn.BatchNorm2d(channels)]
-    if kind == "none":
+    if kind in ("none", "weight"):
         return []
     if kind != "group":
-        raise UserError(f"unknown norm '{kind}': it is batch, group or none")
+        raise UserError(f"unknown norm '{kind}': it is batch, group, none or weight")
     # A group of one channel at a 1x1 map would be normalised to zero.
     if channels % 8:
         raise UserError(f"group norm needs a multiple of 8 channels, not {channels}")
@@ -111,6 +135,7 @@ def conv_norm_relu(
     With ``halve`` a 2x2 max-pool follows. It stands before the ReLU: the two commute to the bit,
     gradients included, and so the ReLU works on a quarter of the map.
     """
+    kind = StandardConv2d if norm == "weight" and kind is nn.Conv2d else kind
     layer = conv(n_in, n_out, size, stride=stride, padding=padding, kind=kind)
     pool = [nn.MaxPool2d(2)] if halve else []
     return nn.Sequential(layer, *norm_layers(n_out, norm), *pool, nn.ReLU())
