@@ -8,7 +8,7 @@ CONSTRAINTS ?=
 FIXED := $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-ray test-realdata sync lint types check clean
+.PHONY: help docs demo test test-slow test-ray test-realdata sync lint types check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ test-ray: $(VENV)/installed-dev ## the tests that start a Ray cluster
 
 test-realdata: $(VENV)/installed-dev ## the tests on real CT; CONSILIUM_DATA names its folder
 	@$(BIN)/python -m pytest -m realdata
+
+docs: $(VENV)/installed-dev ## the documentation site, into build/site; fails on a broken link
+	@$(BIN)/mkdocs build --strict --quiet
 
 sync: $(VENV)/installed-dev ## write what follows from a new setting or method
 	@$(BIN)/python -m federated.config.sync

@@ -126,7 +126,7 @@ def _parser() -> tuple[Parser, Any]:
 def _add_output(parser: argparse.ArgumentParser) -> None:
     style = parser.add_mutually_exclusive_group()
     style.add_argument(
-        "--quiet", action="store_const", dest="style", const="quiet", help="no progress"
+        "--quiet", action="store_const", dest="style", const="quiet", help="only the last line"
     )
     style.add_argument(
         "--json", action="store_const", dest="style", const="json", help="events as JSON lines"
@@ -178,12 +178,13 @@ def _execute(arguments: argparse.Namespace) -> None:
     study, style = parse(given), str(arguments.style)
     folder = choose_folder(study.common, new=arguments.new)
     if study.common.engine.kind == "ray" and not arguments.dry_run:
+        _say("starting Ray …", style)
         start_ahead(study.common.engine.address)
     with without_collector():
         from federated.commands.forecast import forecast
         from federated.commands.progress import preparing, progress, site_lines, stoppable
         from federated.data import prepare, site_names
-        from federated.engine import check, run
+        from federated.engine import carry_out, check
     check(study)
     sites = site_names(study.common)
     with preparing(style=style) as report:
@@ -198,14 +199,15 @@ def _execute(arguments: argparse.Namespace) -> None:
     _say(f"run folder: {folder}", style)
     try:
         with progress(study, sites, style=style) as shown, stoppable(shown) as listener:
-            run({**given, "folder": str(folder)}, listener)
+            carry_out({**given, "folder": str(folder)}, listener)
     except KeyboardInterrupt as stop:
         complain(f"stopped; go on with: consilium resume {folder}")
         raise SystemExit(status_of(stop)) from None
     except OSError as error:
         raise in_folder(error, folder) from None
     if arguments.report:
-        _report(folder, quiet=style != "auto")
+        _report(folder, style=style)
+    _conclude(folder, style)
 
 
 def _say(text: str, style: str) -> None:
@@ -213,7 +215,21 @@ def _say(text: str, style: str) -> None:
         print(text, file=Unheard(sys.stderr))
 
 
-def _report(folder: Path, *, quiet: bool = False, compare: Path | None = None) -> None:
+def _conclude(folder: Path, style: str) -> None:
+    """Print the last line of a run: with ``--quiet`` where it is, with ``--json`` what came out."""
+    from federated.runs.folder import RunFolder
+
+    if style == "json":
+        from federated.commands.conclusion import conclusion
+        from federated.runs.reading import load
+
+        print(conclusion(load(folder)))
+    elif style == "quiet":
+        page = RunFolder(folder).summary
+        print(f"ended: {page if page.exists() else folder}")
+
+
+def _report(folder: Path, *, style: str = "auto", compare: Path | None = None) -> None:
     from federated.lazy import without_collector
 
     with without_collector():
@@ -221,13 +237,14 @@ def _report(folder: Path, *, quiet: bool = False, compare: Path | None = None) -
         from federated.runs.reading import load
     run = load(folder)
     compared = comparison_text(run, load(compare)) if compare else ""
+    _say("drawing plots and the summary page …", style)
     try:
         run.write_parquet()
         plots = save_all(run, run.files.plots)
         page = write_summary(run, plots)
     except OSError as error:
         raise in_folder(error, folder) from None
-    if not quiet:
+    if style == "auto":
         print(summary_table(run) + compared)
         print(f"\nsummary: {page}\nplots:   {run.files.plots} ({len(plots)} pictures)")
 
