@@ -8,7 +8,7 @@ CONSTRAINTS ?=
 FIXED := $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-ray test-browser test-deploy test-realdata sync lint types check clean
+.PHONY: help docs demo test test-slow test-ray test-browser test-deploy test-realdata sync lint types check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,9 @@ test-deploy: $(VENV)/installed-dev ## two hospitals on loopback, with TLS, one k
 
 test-realdata: $(VENV)/installed-dev ## the tests on real CT; CONSILIUM_DATA names its folder
 	@$(BIN)/python -m pytest -m realdata
+
+docs: $(VENV)/installed-dev ## the documentation site, into build/site; fails on a broken link
+	@$(BIN)/mkdocs build --strict --quiet
 
 sync: $(VENV)/installed-dev ## write what follows from a new setting or method
 	@$(BIN)/python -m federated.config.sync

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -137,8 +138,21 @@ def test_json_prints_one_event_a_line(tiny, capsys: pytest.CaptureFixture[str]) 
     assert main(["run", *words_of(tiny(rounds=1)), "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     kinds = [event["kind"] for event in events]
-    assert kinds.count("round-ended") == 1 and kinds[-1] == "run-ended"
+    assert kinds.count("round-ended") == 1 and kinds[-2:] == ["run-ended", "conclusion"]
     assert kinds.count("site-started") == kinds.count("site-ended") > 0
+    times = [datetime.fromisoformat(event["time"]) for event in events]
+    assert times == sorted(times)
+    end = events[-1]
+    assert {row["model"] for row in end["metrics"]} == {"kept", "final"}
+    assert sum(row["metric"] == "auc" and row["model"] == "kept" for row in end["metrics"]) == 3
+    assert all(Path(path).exists() for path in end["paths"].values()) and len(end["paths"]) == 4
+
+
+def test_quiet_prints_the_last_line(tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    given = tiny(rounds=1)
+    assert main(["run", *words_of(given), "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"ended: {given['folder']}/summary.html\n" and not err
 
 
 def test_settings_may_stand_after_options() -> None:

@@ -84,11 +84,11 @@ def table(run: Run) -> pd.DataFrame:
         "transfer_hours": ("transfer h", "{:.1f}"),
         "waiting_hours": ("waiting h", "{:.1f}"),
         "held_up_hours": ("held others up h", "{:.1f}"),
-        "last_share": ("the last in", "{:.0%}"),
+        "last_share": ("last to arrive", "{:.0%}"),
         "used": ("updates used", "{:.0f}"),
         "late": ("late", "{:.0f}"),
         "dropped": ("dropped", "{:.0f}"),
-        "outage": ("rounds out", "{:.0f}"),
+        "outage": ("rounds in outage", "{:.0f}"),
         "missed": ("missed", "{:.0f}"),
     }
     return text_table(frame, ["site", "method"], columns)

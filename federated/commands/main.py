@@ -141,7 +141,7 @@ def _parser() -> tuple[Parser, Any]:
 def _add_output(parser: argparse.ArgumentParser) -> None:
     style = parser.add_mutually_exclusive_group()
     style.add_argument(
-        "--quiet", action="store_const", dest="style", const="quiet", help="no progress"
+        "--quiet", action="store_const", dest="style", const="quiet", help="only the last line"
     )
     style.add_argument(
         "--json", action="store_const", dest="style", const="json", help="events as JSON lines"
@@ -204,12 +204,13 @@ def _execute(arguments: argparse.Namespace) -> None:
     study, style = parse(given), str(arguments.style)
     folder = choose_folder(study.common, new=arguments.new)
     if study.common.engine.kind == "ray" and not arguments.dry_run:
+        _say("starting Ray …", style)
         start_ahead(study.common.engine.address)
     with without_collector():
         from federated.commands.forecast import forecast
         from federated.commands.progress import preparing, progress, site_lines, stoppable
         from federated.data import prepare, site_names
-        from federated.engine import check, run
+        from federated.engine import carry_out, check
         from federated.engine.threads import planned, threads_text
     study = planned(study, folder)
     check(study)
@@ -226,19 +227,34 @@ def _execute(arguments: argparse.Namespace) -> None:
     _say(f"run folder: {folder}", style)
     try:
         with progress(study, sites, style=style) as shown, stoppable(shown) as listener:
-            run({**given, "folder": str(folder)}, listener)
+            carry_out({**given, "folder": str(folder)}, listener)
     except KeyboardInterrupt as stop:
         complain(f"stopped; go on with: consilium resume {folder}")
         raise SystemExit(status_of(stop)) from None
     except OSError as error:
         raise in_folder(error, folder) from None
     if arguments.report:
-        _report(folder, quiet=style != "auto")
+        _report(folder, style=style)
+    _conclude(folder, style)
 
 
 def _say(text: str, style: str) -> None:
     if style == "auto":
         print(text, file=Unheard(sys.stderr))
+
+
+def _conclude(folder: Path, style: str) -> None:
+    """Print the last line of a run: with ``--quiet`` where it is, with ``--json`` what came out."""
+    from federated.runs.folder import RunFolder
+
+    if style == "json":
+        from federated.commands.conclusion import conclusion
+        from federated.runs.reading import load
+
+        print(conclusion(load(folder)))
+    elif style == "quiet":
+        page = RunFolder(folder).summary
+        print(f"ended: {page if page.exists() else folder}")
 
 
 def _reports(folders: list[Path], path: Path | None) -> None:
@@ -260,19 +276,20 @@ def _reports(folders: list[Path], path: Path | None) -> None:
     print(f"page: {page}")
 
 
-def _report(folder: Path, *, quiet: bool = False) -> None:
+def _report(folder: Path, *, style: str = "auto") -> None:
     from federated.lazy import without_collector
 
     with without_collector():
         from federated.report import summary_table, write_summary
         from federated.runs.reading import load
     run = load(folder)
+    _say("drawing plots and the summary page …", style)
     try:
         run.write_parquet()
         page = write_summary(run)
     except OSError as error:
         raise in_folder(error, folder) from None
-    if not quiet:
+    if style == "auto":
         print(summary_table(run))
         count = len(list(run.files.plots.glob("*.png")))
         print(f"summary: {page}\nplots:   {run.files.plots} ({count} pictures)")

@@ -111,6 +111,8 @@ _TYPE_NAMES = {
     int: "a whole number",
     float: "a number",
     str: "text (UTF-8, no NUL)",
+    tuple[int, ...]: "a comma-separated list of whole numbers",
+    tuple[str, ...]: "a comma-separated list",
 }
 
 
@@ -120,7 +122,7 @@ def checked(key: Key, value: Any) -> Any:
     Raises:
         UserError: it has another type, is none of the choices or is out of range.
     """
-    expected = _TYPE_NAMES.get(key.type, "a comma-separated list")
+    expected = _TYPE_NAMES[key.type]
     try:
         result = _convert(key.type, value)
     except (ValueError, KeyError, TypeError, OverflowError):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from federated.engine.checking import check
-    from federated.engine.running import open_grid, run
+    from federated.engine.running import carry_out, open_grid, run
 
-HOMES = {"check": "checking", "open_grid": "running", "run": "running"}
+HOMES = {"check": "checking", "carry_out": "running", "open_grid": "running", "run": "running"}
 
-__all__ = ["check", "open_grid", "run"]
+__all__ = ["carry_out", "check", "open_grid", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ tests/test_engine.py says when either moves.
 import itertools
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from flwr.app import Context, Message, RecordDict
@@ -106,7 +107,8 @@ class LocalGrid(Grid):
     def announce(self, kind: str, **facts: Any) -> None:
         """Tell the listener what the grid does; such events are not recorded."""
         if self.listener:
-            self.listener({"kind": kind, **facts})
+            now = datetime.now(UTC).isoformat()
+            self.listener({"time": now, "kind": kind, **facts})
 
     def set_run(self, run: Run) -> None:
         """Set the run this grid operates in."""

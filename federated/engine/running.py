@@ -12,12 +12,15 @@ from federated.config.given import Given
 from federated.config.identity import rooted
 from federated.config.study import Study, parse
 from federated.config.writing import run_config_of
-from federated.data import site_names
+from federated.data import prepare, site_names
 from federated.engine.checking import check, check_nodes, check_scenario
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, RunConfig
+from federated.engine.notebook import Panel, is_notebook
 from federated.engine.threads import planned
+from federated.runs.folder import choose_folder, claimed
+from federated.runs.reading import Run, load
 
-__all__ = ["check", "open_grid", "run"]
+__all__ = ["carry_out", "check", "open_grid", "run"]
 
 SERVER_APP = "server.app:app"
 CLIENT_APP = "clients.app:app"
@@ -64,15 +67,41 @@ def open_grid(
         grid.close()
 
 
-def run(given: Given, listener: Listener | None = None) -> None:
-    """Run the study that ``given`` describes, to its end.
+def run(given: Given, listener: Listener | None = None) -> Run:
+    """Check the study that ``given`` describes, run it to its end, and return the run.
+
+    As ``consilium run`` does, but for plots and page, which are ``federated.plots`` and ``consilium
+    report``. In a notebook the cell shows how far the run is. A run that is in ``folder`` already
+    is gone on with, or returned as it is if it has ended.
+
+    Args:
+        given: Dotted settings; ``folder`` decides where results go (runs/NAME-DATE-TIME).
+        listener: Called with every event, in place of what a notebook shows.
+
+    Raises:
+        UserError: a setting, a network or an image is wrong, or too few sites answered.
+    """
+    study = parse(given)
+    folder = choose_folder(study.common, new=False)
+    study = planned(study, folder)
+    panel = Panel(study) if listener is None and is_notebook() else None
+    check(study)
+    prepare(study.common, panel.preparing if panel else None)
+    if not study.common.folder:
+        folder = claimed(folder)
+    carry_out({**given, "folder": str(folder)}, listener or panel)
+    return load(folder)
+
+
+def carry_out(given: Given, listener: Listener | None = None) -> None:
+    """Run a study that was checked, and whose images were prepared, to its end.
 
     Args:
         given: Dotted settings; ``folder`` decides where results go.
         listener: Called with every event.
 
     Raises:
-        UserError: a setting is wrong, or too few sites answered.
+        UserError: too few sites answered.
     """
     study = rooted(parse(given))
     study = planned(study, Path(study.common.folder) if study.common.folder else None)

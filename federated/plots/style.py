@@ -4,6 +4,7 @@ Colours are those of Okabe and Ito (jfly.uni-koeln.de/color), told apart by peop
 colour-blind; line style and marker say the same once more, for grey print.
 """
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
@@ -17,6 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from federated.config.presets import METHODS
+from federated.errors import UserError
+from federated.runs.reading import Run
 
 SINGLE, DOUBLE = 3.5, 7.2
 """Width in inches of one and of two columns of a journal's page."""
@@ -81,10 +84,21 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        _refuse_other_than_runs(draw, args)
         with rc_context(RC):
             return draw(*args, **kwargs)
 
     return wrapper
+
+
+def _refuse_other_than_runs(draw: Callable[..., Any], given: Sequence[object]) -> None:
+    """Say what a figure takes, where it takes a run and is handed something else."""
+    first = next(iter(inspect.signature(draw).parameters), "")
+    if given and first == "run" and not isinstance(given[0], Run):
+        raise UserError(
+            f"{draw.__name__} draws one run, as engine.run or results.load returns it, and not a "
+            f"{type(given[0]).__name__}; of several runs draw one figure each."
+        )
 
 
 def method_looks(names: Iterable[str]) -> dict[str, Look]:

@@ -1,6 +1,7 @@
 """The runs behind an answer: each in a folder of its own, run once, resumed if it was cut off."""
 
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from federated.config.identity import same_numbers
 from federated.config.presets import ALONE
 from federated.config.study import parse
 from federated.data import prepare
-from federated.engine import check, run
+from federated.engine import carry_out, check
 from federated.engine.threads import planned
 from federated.errors import UserError
 from federated.runs.folder import RunFolder
@@ -49,8 +50,10 @@ def trial(given: Given, folder: Path, changes: Mapping[str, Any]) -> Run:
     """
     settings = {**with_scenario(given), **changes, "folder": str(folder.absolute())}
     if not RunFolder(folder).config.exists() or not _is_done(load(folder), settings):
-        print(f"  run: {folder}", file=sys.stderr, flush=True)
-        run(settings)
+        began = time.monotonic()
+        print(f"  runs: {folder} …", end="", file=sys.stderr, flush=True)
+        carry_out(settings)
+        print(f" {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return load(folder)
 
 

@@ -10,7 +10,7 @@ run.timeline           # of a rollout: method, seed, round, site, activity, star
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 from federated.config.external import reason
 from federated.config.given import read_toml
 from federated.config.study import Study, parse
-from federated.errors import UserError
+from federated.data.site import SPLITS
+from federated.errors import UserError, did_you_mean, shown
+from federated.exchange.candidates import CANDIDATES
 from federated.lazy import pd
 from federated.runs.columnar import (
     chosen,
@@ -92,7 +94,11 @@ class Run:
             metric: Its name.
             split: train, val or test.
             model: As in ``metrics``.
+
+        Raises:
+            UserError: there is no such split or model.
         """
+        check_words(split, model)
         rows = chosen(self._numbers, metric=metric, split=split, model=model)
         return frame_of(rows.select([*SITE_ROUND, "value", "num_examples"]))
 
@@ -158,7 +164,12 @@ class Run:
         return "kind" in self.events and "run-ended" in set(self.events["kind"])
 
     def wide(self, split: str, model: str = "current") -> pd.DataFrame:
-        """Return one row per method, seed, round and site, one column per metric."""
+        """Return one row per method, seed, round and site, one column per metric.
+
+        Raises:
+            UserError: there is no such split or model.
+        """
+        check_words(split, model)
         long = frame_of(chosen(self._numbers, split=split, model=model))
         # Not pivot_table: it would drop a site whose every value is undefined.
         wide = long.set_index([*SITE_ROUND, "num_examples", "metric"])["value"].unstack("metric")
@@ -191,8 +202,13 @@ class Run:
 
         Raises:
             FileNotFoundError: there are none.
-            UserError: the file is damaged.
+            UserError: there is no such site, method, seed or model, or the file is damaged.
         """
+        common = self.study.common
+        known = {"site": self.sites, "method": common.methods, "seed": common.seeds}
+        for what, name in (("site", site), ("method", method), ("seed", seed)):
+            check_word(what, name, known[what])
+        check_word("model", which, MODELS)
         path = predictions_file(self.files.vault(site, method, seed), which)
         try:
             return pd.read_csv(
@@ -207,6 +223,26 @@ class Run:
                 f"{path} is damaged ({reason(error).rstrip('.')}); put it back from a copy, or "
                 "take it away to go on without this site's predictions."
             ) from error
+
+
+MODELS = ("current", *CANDIDATES, "final")
+"""What ``model`` may be."""
+
+
+def check_words(split: str, model: str) -> None:
+    """Raise a UserError for a split or a model that no run has."""
+    check_word("split", split, SPLITS)
+    check_word("model", model, MODELS)
+
+
+def check_word(what: str, word: object, known: Sequence[object]) -> None:
+    """Raise a UserError for a word that is none of those known."""
+    if word not in known:
+        words = [str(one) for one in known]
+        raise UserError(
+            f"there is no {what} {shown(word)}{did_you_mean(str(word), words)}; there are "
+            f"{', '.join(words)}."
+        )
 
 
 def _nothing_took_time() -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 
 from federated.config.study import Study
 from federated.data import prepare, site_names
-from federated.engine import check, run
+from federated.engine import carry_out, check
 from federated.errors import UserError
 from federated.runs.folder import RunFolder
 from federated.runs.reading import load
@@ -91,7 +91,7 @@ class SweepRun:
                     self._tell_time(f"{event['method']}, seed {event['seed']}", planned)
 
             try:
-                run(given, listen)
+                carry_out(given, listen)
             except UserError as error:
                 return str(error)
         return ""
