@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from federated.exchange.exact import ExactSum
 from server.cell import Cell
+from server.noise import noised_mean
 from server.rules import Arrays, NotFiniteError, ServerState, step
 
 
@@ -40,9 +41,10 @@ def stepped(cell: Cell, server: ServerState, made: Aggregate | None, round: int)
     if made is None:
         return server
     settings, share = cell.config.server, made.weight / cell.weight_of_all
+    mean = noised_mean(cell, made.mean, made.weight, round)
     rule, untrained = cell.server_rule, cell.untrained
     try:
-        return step(server, made.mean, settings, share=share, rule=rule, untrained=untrained)
+        return step(server, mean, settings, share=share, rule=rule, untrained=untrained)
     except NotFiniteError as error:
         raise cell.stopped(
             round,

@@ -18,7 +18,7 @@ from federated.exchange.norms import tensors_of
 from federated.exchange.sharing import WEIGHTS, as_group
 from federated.exchange.wire import ALL_SITES, Order
 from federated.learning.network import network_of
-from federated.methods import check_method, configured_boundary, rules_of
+from federated.methods import check_method, configured_boundary, rules_of, schema_of
 from federated.rollout.scenario import scenario_of
 from federated.runs.folder import choose_folder, claimed
 from server.cell import Cell
@@ -57,7 +57,9 @@ def main(grid: Grid, context: Context) -> None:
         record.mend()
         order = Order(*cells[0], 0, "", str(folder.absolute()), code_digest(), run=record.run)
         timeout = study.common.engine.timeout
-        hosts = register(grid, record, site_names(study.common), order=order, timeout=timeout)
+        schemas = {method: schema_of(c).digest for method, c in study.by_method.items()}
+        names = site_names(study.common)
+        hosts = register(grid, record, names, order=order, schemas=schemas, timeout=timeout)
         start = partial(open_cell, summing(grid), record, hosts, study.by_method)
         SideBySide(cells, start, lanes, relay, bool(study.common.calendars)).run()
         record.emit("run-ended")

@@ -34,6 +34,11 @@ def test_a_setting_is_written_in_three_ways(words: tuple[str, ...]) -> None:
     assert given == {"rounds": "5", "train.local-epochs": "2"}
 
 
+def test_settings_of_a_verb_may_stand_after_its_options_and_be_flags() -> None:
+    given = settings_of("data", "check", "--picture", "a.png", "rounds=5", "--seeds", "1")
+    assert given == {"rounds": "5", "seeds": "1"}
+
+
 def test_an_option_of_the_command_is_never_taken_for_a_setting() -> None:
     parser, commands = _parser()
     words = ["what-if", "a.toml", "--to", "here", "--if", "rounds=3", "rounds=5"]
@@ -55,6 +60,8 @@ def test_an_option_of_the_command_is_never_taken_for_a_setting() -> None:
         (["run", "--a=b"], "no option '--a'"),
         (["methods", "a=b"], "consilium methods takes no 'a=b'"),
         (["methods", "--all"], "consilium methods takes no '--all'"),
+        (["data", "check", "--pictur"], "no option '--pictur' (did you mean '--picture'?)"),
+        (["data", "chek"], "invalid choice: 'chek'"),
         (["config", "qqqq"], "no setting has 'qqqq'"),
         ([], "COMMAND"),
         (["new", "x.yaml"], "ends in .toml"),

@@ -13,7 +13,12 @@ from federated.config import Common, Config, Study, parse, same_numbers
 from federated.config.given import flatten, hyphenated, parse_toml, read_config
 from federated.config.keys import CALENDAR, KEYS, Key
 from federated.config.schema import METHOD_SECTIONS
-from federated.config.writing import parse_run_config, run_config_of, to_toml
+from federated.config.writing import (
+    parse_run_config,
+    run_config_defaults,
+    run_config_of,
+    to_toml,
+)
 from federated.engine import run
 from federated.errors import UserError
 from federated.questions.trials import trial
@@ -193,3 +198,14 @@ def test_resume_the_record_and_questions_agree_on_what_may_differ(
             trial(given_, folder, {name: value})
         assert main(["resume", str(folder), f"{name}={value}"]) == 2
         assert f"{name} would change the numbers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["covid-ct", "sars-cov-2", "manifest", "folder"])
+def test_once_images_are_named_there_are_no_phantoms_unless_asked_for(source: str) -> None:
+    named = {f"data.{source}": "somewhere"}
+    assert parse({}).common.phantom.sites == 4
+    assert parse(named).common.phantom.sites == 0
+    assert parse({**named, "phantom.patients": 9}).common.phantom.sites == 0
+    assert parse({**named, "phantom.sites": 3}).common.phantom.sites == 3
+    from_flower = parse_run_config({**run_config_defaults(), **named})
+    assert parse(from_flower).common.phantom.sites == 0

@@ -146,7 +146,7 @@ def test_one_class_and_one_image(config, tmp_path):
         data.prepare(config)
     (tmp_path / "own" / "non covid").rmdir()
     (summary,) = data.prepare(config)
-    assert summary.notes == ("no image is non-COVID: AUC is undefined here",)
+    assert summary.notes == ("no image is negative: AUC is undefined here",)
     for path in sorted((tmp_path / "own" / "covid").iterdir())[1:]:
         path.unlink()
     with pytest.raises(UserError, match=r"too few patients .* \(1\) to fill"):

@@ -1,9 +1,11 @@
 """``consilium data``: planted leaks are found, and only ours make it fail."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,6 +50,13 @@ def two_sites(tmp_path):
     return tmp_path / "mine.csv"
 
 
+def write_volume(path: Path, seed: int) -> None:
+    """Write a NIfTI volume of Hounsfield units, with lung in the middle of every slice."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(seed).integers(-900, 100, (40, 40, 6)).astype(np.int16)
+    nib.save(nib.Nifti1Image(values, np.eye(4)), path)
+
+
 def words(folder: Path, *more: str) -> list[str]:
     return [f"data.cache={folder / 'cache'}", "phantom.sites=0", "data.image-size=32", *more]
 
@@ -80,8 +89,8 @@ def test_a_given_split_that_leaks_is_told_but_does_not_fail(two_sites, capsys, t
     assert main([*command, "--picture", str(picture)]) == 0
     text = capsys.readouterr().out
     assert "1, 0 of them identical, 0 with OPPOSITE labels" in text
-    assert "OPPOSITE labels: B/train COVID B-other.png | B/train non-COVID B2.png" in text
-    assert f"picture: {picture}" in text and "passed: 0 leaks" in text
+    assert "OPPOSITE labels: B/train positive B-other.png | B/train negative B2.png" in text
+    assert f"picture: {picture}" in text and text.startswith("PASSED: no leak")
     assert Image.open(picture).size[0] > 1000
 
 
@@ -118,27 +127,91 @@ def test_unusable_files_fail_and_are_named_once(tmp_path, capsys):
     folder = write_sars_cov_2(tmp_path / "sars")
     (folder / "COVID" / "Covid (3).png").write_text("Dear hospital")
     command = ["data", "check", *words(tmp_path, f"data.sars-cov-2={folder}")]
-    picture = ["--picture", str(tmp_path / "a.png")]
     for more in ([], ["partition.kind=iid", "partition.sites=2"]):
-        assert main([*command, *more, *picture]) == 1
+        assert main([*command, *more]) == 1
         text = capsys.readouterr().out
         assert text.count("Covid (3).png: is no PNG") == 1
-        assert "FAILED: 0 leaks" in text and "1 unusable" in text
+        assert text.startswith("FAILED: 1 unusable files or rows;")
 
 
 def test_phantoms_are_surveyed_without_a_search_for_twins(tmp_path, capsys):
     command = ["data", "check", f"data.cache={tmp_path}", "phantom.sites=2", "phantom.patients=8"]
-    assert main([*command, "data.image-size=32", "--picture", str(tmp_path / "a.png")]) == 0
-    assert "phantom-2  16" in capsys.readouterr().out
+    before = set(Path.cwd().iterdir())
+    assert main([*command, "data.image-size=32"]) == 0
+    assert re.search(r"phantom-2 .* 16 ", capsys.readouterr().out)
+    assert set(Path.cwd().iterdir()) == before, "no picture unless one is asked for"
 
 
-def test_one_manifest_of_everything(tmp_path, capsys):
+def test_a_split_of_one_class_fails_and_is_named(two_sites, capsys, tmp_path):
+    table = pd.read_csv(two_sites)
+    table.loc[(table["site"] == "A") & (table["split"] == "test"), "label"] = 0
+    table.loc[(table["site"] == "B") & (table["split"] == "train"), "label"] = 1
+    table.to_csv(two_sites, index=False)
+    assert main(["data", "check", *words(tmp_path, f"data.manifest={two_sites}")]) == 1
+    text = capsys.readouterr().out
+    lacking = "A has no positive in test; B has no negative in train."
+    assert text.startswith(f"FAILED: a split of one class has no AUC: {lacking}")
+
+
+def test_classes_are_called_as_their_owner_calls_them(tmp_path, capsys):
+    for site in ("north", "south"):
+        for number in range(24):
+            name = ("NCP", "CP", "Normal")[number % 3]
+            save(tmp_path / "d" / site / name, f"{number}.png", number + 100 * (site == "south"))
+    given = [f"data.folder={tmp_path / 'd'}", "data.labels=NCP=1,CP=0,Normal=0"]
+    picture = tmp_path / "sheet.png"
+    assert main(["data", "check", *words(tmp_path, *given)]) == 0
+    text = capsys.readouterr().out
+    assert "CP or Normal + NCP" in text and "COVID" not in text
+    assert main(["data", "sheet", *words(tmp_path, *given), "--picture", str(picture)]) == 0
+    assert re.search(r"north: (CP|Normal)/.*NCP/", capsys.readouterr().out)
+
+
+def of_each_image(config: Config) -> set[tuple[str, str, str, int]]:
+    rows = survey.manifest_rows(survey.survey(config))
+    return set(zip(rows["site"], rows["split"], rows["sha256"], rows["label"], strict=True))
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["relative", "absolute"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_one_manifest_of_everything_is_read_back_to_the_same_splits(
+    tmp_path, capsys, suffix, beside
+):
     covid, sars = write_covid_ct(tmp_path / "c"), write_sars_cov_2(tmp_path / "s")
     sources = (f"data.covid-ct={covid}", f"data.sars-cov-2={sars}")
-    target = tmp_path / "all.parquet"
+    (tmp_path / "else").mkdir()
+    target = tmp_path / ("" if beside else "else") / f"all{suffix}"
     assert main(["data", "manifest", *words(tmp_path, *sources), "--to", str(target)]) == 0
+    told = capsys.readouterr().err
+    assert f"36 paths are {'relative to' if beside else 'absolute'}" in told
     rows = manifest.read_manifest(target)
     assert rows["site"].value_counts().to_dict() == {"sars-cov-2": 24, "covid-ct": 12}
+    size, cache = 32, str(tmp_path / "cache")
+    written = Data(covid_ct=str(covid), sars_cov_2=str(sars), cache=cache, image_size=size)
+    again = Data(manifest=str(target), cache=cache, image_size=size)
+    none = Phantom(sites=0)
+    assert of_each_image(Config(data=written, phantom=none)) == of_each_image(
+        Config(data=again, phantom=none)
+    )
+
+
+def test_a_manifest_has_a_row_a_volume_and_none_of_phantoms(tmp_path, capsys):
+    for number in range(6):
+        write_volume(tmp_path / "d" / ("sick", "well")[number % 2] / f"{number}.nii", number)
+    given = [f"data.folder={tmp_path / 'd'}", "data.labels=sick=1,well=0", "data.slices=3"]
+    target = tmp_path / "all.csv"
+    command = ["data", "manifest", *words(tmp_path, *given), "--to", str(target)]
+    assert main([*command, "phantom.sites=1", "phantom.patients=8"]) == 0
+    assert "left out: phantom-1, which are synthetic" in capsys.readouterr().err
+    assert sorted(manifest.read_manifest(target)["path"]) == [
+        f"d/{('sick', 'well')[number % 2]}/{number}.nii" for number in (0, 2, 4, 1, 3, 5)
+    ]
+    assert main(["data", "manifest", f"data.cache={tmp_path}", "--to", str(target)]) == 2
+    assert "synthetic hospitals have no files" in capsys.readouterr().err
+
+
+def test_a_manifest_that_cannot_be_written_gets_a_sentence(tmp_path, capsys):
+    sources = [f"data.sars-cov-2={write_sars_cov_2(tmp_path / 's')}"]
     for wrong, sentence in (("x.xlsx", "is no name of a manifest"), ("none/a.csv", "no folder")):
         wanted = str(tmp_path / wrong)
         assert main(["data", "manifest", *words(tmp_path, *sources), "--to", wanted]) == 2
@@ -150,7 +223,7 @@ def test_contact_sheet(tmp_path):
     picture = tmp_path / "sheet.png"
     sizes = ["data.image-size=32", "--columns", "5", "--picture", str(picture)]
     assert main([*command, *sizes]) == 0
-    assert Image.open(picture).size == (5 * 37, 3 * 37)
+    assert Image.open(picture).size[0] > Image.open(picture).size[1] > 800
 
 
 def test_help_needs_no_heavy_package():

@@ -122,7 +122,7 @@ def test_parquet_with_numbers_and_missing_values(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("path,label\na,1\n", "no column 'site' among path, label"),
+        ("path,label\na,1\n", "no column 'site' among path, label; .* data.columns=.site=. if all"),
         ("paths,label,site\na,1,A\n", "no column 'path' .*did you mean 'paths'"),
         ("path,label,site\na,1,A\nb,maybe,A\n", "row 3 has the unknown label 'maybe'; use 1 or"),
         ("path,label,site\na,1,A\nb,1,A\na,1,A\n", "row 4 lists 'a' of site 'A' again; remove"),

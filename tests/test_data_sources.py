@@ -157,7 +157,7 @@ def test_user_manifest_mistakes(tmp_path):
         usermanifest.list_images(Data(manifest=str(path)), "A")
     path.write_text("path,label,site\nimg dir/0.png,1,A\n")
     assert usermanifest.list_images(Data(manifest=str(path)), "A").notes == (
-        "no image is non-COVID: AUC is undefined here",
+        "no image is negative: AUC is undefined here",
     )
     config = Config(data=Data(manifest=str(path), cache=str(tmp_path / "c")), phantom=Phantom(0))
     with pytest.raises(UserError, match=r"site 'A' has too few patients .* \(1\)"):

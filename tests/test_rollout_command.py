@@ -12,7 +12,7 @@ from test_rollout_plots import BUSY, FIVE
 
 from federated.answers import MEANINGS, answer_named, benefit, waiting
 from federated.commands import main as cli
-from federated.plots.text import markdown
+from federated.plots.terminal import printed as printed_table
 
 FIGURES = {
     "benefit": {"target", "benefit"},
@@ -33,7 +33,7 @@ def test_an_answer_is_printed_as_the_page_has_it_and_written_in_full(
     declared = answer_named(name)
     for table in declared.tables:
         assert table.title in printed.out and table.note in printed.out
-        assert "\n".join(markdown(table.rows(run))) in printed.out
+        assert printed_table(table.rows(run)) in printed.out
     written = pd.read_csv(tmp_path / "answers" / f"{name}.csv")
     pd.testing.assert_frame_equal(
         written, declared.numbers(run), check_dtype=False, check_index_type=False
@@ -80,7 +80,7 @@ def test_a_long_table_is_cut_on_the_screen_and_whole_in_the_file(
     made_up(tmp_path, [f"s{i:02d}" for i in range(70)], 2, {})
     assert cli.main(["waiting", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert "… and 10 more rows" in printed and "| s59" in printed and "| s60" not in printed
+    assert "… and 10 more rows" in printed and "\ns59" in printed and "\ns60" not in printed
     written = pd.read_csv(tmp_path / "answers" / "waiting.csv")
     assert len(written.query("method == 'fedavg'")) == 70
 

@@ -34,7 +34,7 @@ def _tell(arguments: argparse.Namespace) -> None:
     with without_collector():
         from federated.answers import answer_named
         from federated.answers.benefit import with_target
-        from federated.plots.text import printed
+        from federated.plots.terminal import printed
         from federated.runs.reading import load
     run, target = load(arguments.folder), arguments.target
     answer = answer_named(arguments.answer) if target is None else with_target(target)

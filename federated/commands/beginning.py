@@ -58,16 +58,11 @@ def _new(arguments: argparse.Namespace) -> None:
     if not answers and sys.stdin.isatty():
         answers = _asked()
     given = {**DEFAULTS, **PINNED, **answers}
-    if any(key.startswith("data.") and given[key] for key in _PLACES & set(given)):
-        given.setdefault("phantom.sites", "0")
     given = {key: value for key, value in given.items() if value != ""}
     parse(given)  # a mistake is told before anything is written
     path.write_text(_text(given), encoding="utf-8")
     print(f"{path} was written. Look at what it would do, then run it:")
     print(f"  consilium run {path} --dry-run\n  consilium run {path}")
-
-
-_PLACES = {"data.folder", "data.manifest", "data.covid-ct", "data.sars-cov-2"}
 
 
 def _asked() -> dict[str, Any]:

@@ -39,7 +39,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     from federated.lazy import without_collector
 
     with without_collector():
-        from federated.plots.text import printed
+        from federated.plots.terminal import printed
         from federated.report import evidence
         from federated.runs.reading import load
         from federated.statistics import hospitals, methods, sites

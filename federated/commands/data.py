@@ -12,6 +12,8 @@ from federated.errors import UserError
 
 if TYPE_CHECKING:
     from federated.config.schema import Common
+    from federated.config.study import Study
+    from federated.data.checking.survey import Surveyed
 
 
 def add(commands: Any) -> None:
@@ -22,28 +24,45 @@ def add(commands: Any) -> None:
         verbs,
         "check",
         _check,
-        "report leakage, class balance, odd files; exit status 1 on a leak between splits or "
-        "hospitals that we drew, or on an unusable file",
+        "whether the images can be trained on: leaks, classes, odd files; exit status 1 on a leak "
+        "between splits or hospitals that we drew, an unusable file, or a split of one class",
     )
-    check.add_argument(
-        "--picture", type=Path, default=Path("data-check.png"), help="where to (data-check.png)"
-    )
+    check.add_argument("--picture", type=Path, metavar="FILE.png", help="draw it as well")
     sheet = _verb(verbs, "sheet", _sheet, "write a contact sheet, a row of images per hospital")
-    sheet.add_argument("--picture", type=Path, default=Path("data-sheet.png"))
+    sheet.add_argument(
+        "--picture", type=Path, default=Path("data-sheet.png"), help="(data-sheet.png)"
+    )
     sheet.add_argument("--columns", type=int, default=8, help="images per hospital (8)")
-    listing = _verb(verbs, "manifest", _manifest, "write one manifest of all hospitals' images")
+    listing = _verb(
+        verbs,
+        "manifest",
+        _manifest,
+        "write one manifest of all hospitals' images, with their splits; data.manifest=FILE reads "
+        "it back",
+    )
     listing.add_argument("--to", type=Path, default=Path("manifest.csv"), help="CSV or parquet")
 
 
 def _verb(verbs: Any, name: str, call: Any, meaning: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=meaning, description=meaning)
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=meaning,
+        description=meaning,
+        epilog=f"examples: consilium data {name} data.folder=PATH · consilium data {name} "
+        "configs/demo.toml",
+    )
     parser.add_argument("settings", nargs="*", metavar="CONFIG | key=value")
     parser.set_defaults(call=call)
     return parser
 
 
 def config_of(words: list[str]) -> "Common":
-    """Return the settings of at most one .toml file and key=value words."""
+    """Return the settings that all methods share, as ``study_of`` reads them."""
+    return study_of(words).common
+
+
+def study_of(words: list[str]) -> "Study":
+    """Return the study of at most one .toml file and key=value words."""
     from federated.config.given import parse_overrides, read_config
     from federated.config.study import parse
 
@@ -51,60 +70,64 @@ def config_of(words: list[str]) -> "Common":
     if len(files) > 1:
         raise UserError(f"'{files[1]}' is one file too many; give one config and key=value words.")
     given = read_config(Path(files[0]) if files else None)
-    return parse({**given, **parse_overrides(word for word in words if "=" in word)}).common
+    return parse({**given, **parse_overrides(word for word in words if "=" in word)})
 
 
-def _told(site: str, done: int, total: int) -> None:
-    """Show progress where somebody is watching."""
-    if sys.stderr.isatty():
-        end = "\n" if done == total else "\r"
-        print(f"{site}: {done} of {total}", end=end, file=sys.stderr, flush=True)
+def _surveyed(arguments: argparse.Namespace) -> "tuple[Common, tuple[Surveyed, ...]]":
+    """Return the settings and what every hospital holds; decoding shows its progress."""
+    from federated.commands.progress import preparing
+    from federated.data.checking.survey import survey
+
+    config = config_of(arguments.settings)
+    with preparing(style="auto") as report:
+        return config, survey(config, report)
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from federated.data.checking.check import findings, passed
+    from federated.data.checking.check import findings
     from federated.data.checking.leaks import find_leaks
-    from federated.data.checking.survey import survey
-    from federated.plots.contact_sheet import save_picture
+    from federated.plots.holdings import save_picture
+    from federated.plots.terminal import printed
 
-    config = config_of(arguments.settings)
-    sites = survey(config, _told)
-    leaks = find_leaks(sites, config.data.duplicate_correlation)
-    print(findings(sites, leaks, config.data.duplicate_correlation))
-    save_picture(sites, _writable(arguments.picture))
-    print(f"picture: {arguments.picture}")
-    return 0 if passed(sites, leaks) else 1
+    picture = arguments.picture and _writable(arguments.picture)
+    config, sites = _surveyed(arguments)
+    threshold = config.data.duplicate_correlation
+    found = findings(sites, find_leaks(sites, threshold), threshold)
+    tables = (f"{found.explained}\n\n{printed(found.images)}", printed(found.files))
+    print("\n\n".join((found.verdict, *tables, *found.blocks)))
+    if picture:
+        save_picture(sites, picture)
+        print(f"\npicture: {picture}")
+    return 1 if found.problems else 0
 
 
 def _sheet(arguments: argparse.Namespace) -> None:
-    import numpy as np
-    from PIL import Image
+    from federated.plots.contact_sheet import save_sheet
 
-    from federated.data.checking.survey import survey
-    from federated.phantom import contact_sheet
-
-    rows = []
-    for one in survey(config_of(arguments.settings), _told):
-        order = one.entry.rows.sort_values(["label", "path"]).index
-        places = np.linspace(0, len(order) - 1, arguments.columns).round().astype(int)
-        rows.append(one.entry.pixels[order[places]])
-        print(f"{one.name}: {', '.join(one.entry.rows['path'][order[places]])}")
-    sheet = contact_sheet(np.concatenate(rows), arguments.columns)
-    Image.fromarray(sheet).save(_writable(arguments.picture), "PNG")
-    print(f"picture: {arguments.picture}")
+    if arguments.columns < 2:
+        raise UserError(f"--columns {arguments.columns}: 2 or more are needed, for two classes.")
+    picture = _writable(arguments.picture)
+    _, sites = _surveyed(arguments)
+    for line in save_sheet(sites, arguments.columns, picture):
+        print(line)
+    print(f"picture: {picture}")
 
 
 def _manifest(arguments: argparse.Namespace) -> None:
-    from federated.data.checking.survey import manifest_rows, skipped, survey
+    from federated.data.checking.survey import skipped
+    from federated.data.checking.written import readable_manifest
     from federated.data.sources.manifest import write_manifest
 
-    sites = survey(config_of(arguments.settings), _told)
-    if arguments.to.suffix not in (".csv", ".parquet"):
-        raise UserError(f"{arguments.to}: is no name of a manifest; end it in .csv or .parquet")
-    write_manifest(manifest_rows(sites), _writable(arguments.to))
-    for sentence in skipped(sites):
-        print(f"consilium: left out: {sentence}", file=sys.stderr)
-    print(f"manifest: {arguments.to}")
+    path = arguments.to
+    if path.suffix not in (".csv", ".parquet"):
+        raise UserError(f"{path}: is no name of a manifest; end it in .csv or .parquet")
+    _writable(path)
+    _, sites = _surveyed(arguments)
+    rows, notes = readable_manifest(sites, path.absolute().parent)
+    write_manifest(rows, path)
+    for sentence in (*notes, *(f"left out: {one}" for one in skipped(sites))):
+        print(f"consilium: {sentence}", file=sys.stderr)
+    print(f"manifest: {path}, {len(rows)} files; read it back with data.manifest={path}")
 
 
 def _writable(path: Path) -> Path:

@@ -20,7 +20,7 @@ def forecast(study: "Study", sites: "Sequence[SiteSummary]") -> str:
     import pandas as pd
 
     from federated.engine.estimate import estimates
-    from federated.plots.text import printed
+    from federated.plots.terminal import printed
 
     common, found = study.common, estimates(study, sites)
     seeds, workers = len(common.seeds), _workers(study)

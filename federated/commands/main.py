@@ -14,8 +14,10 @@ from federated.commands import (
     catalogue,
     comparing,
     data,
+    deploying,
     folders,
     machine,
+    policy,
     questions,
     sweep,
     unseen,
@@ -103,20 +105,29 @@ def _parser() -> tuple[Parser, Any]:
     _add_output(resume)
     resume.set_defaults(call=_execute, read=_given_before, new=False, dry_run=False)
 
-    report = commands.add_parser("report", help="draw plots and the summary page of a run again")
-    report.add_argument("folder", type=Path, help="the run's folder")
-    report.add_argument(
-        "--compare", type=Path, metavar="RUN", help="say in what settings another run differs"
+    report = commands.add_parser(
+        "report",
+        help="one file with every answer and figure of a run, or of several side by side",
+        epilog="examples: consilium report runs/demo · consilium report runs/a runs/b --to ab.html",
     )
-    report.set_defaults(call=lambda a: _report(a.folder, compare=a.compare))
+    report.add_argument("folders", type=Path, nargs="+", metavar="RUN", help="folders of runs")
+    report.add_argument(
+        "--to",
+        type=Path,
+        metavar="FILE.html",
+        help="where the page of several runs goes (side-by-side.html in the first one's folder)",
+    )
+    report.set_defaults(call=lambda a: _reports(a.folders, a.to))
 
     data.add(commands)
+    policy.add(commands)
     answers.add(commands)
     comparing.add(commands)
     unseen.add(commands)
     questions.add(commands)
     sweep.add(commands)
     machine.add(commands)
+    deploying.add(commands)
     folders.add(commands)
     beginning.add(commands)
     catalogue.add(commands, parser)
@@ -213,23 +224,41 @@ def _say(text: str, style: str) -> None:
         print(text, file=Unheard(sys.stderr))
 
 
-def _report(folder: Path, *, quiet: bool = False, compare: Path | None = None) -> None:
+def _reports(folders: list[Path], path: Path | None) -> None:
+    """Write the page of a run, or one of several runs."""
+    if len(folders) == 1:
+        if path:
+            raise UserError(f"--to is for several runs; {folders[0]} has a page of its own.")
+        _report(folders[0])
+        return
     from federated.lazy import without_collector
 
     with without_collector():
-        from federated.report import comparison_text, save_all, summary_table, write_summary
+        from federated.report import comparison_text, write_side_by_side
+        from federated.runs.reading import load
+    runs = [load(folder) for folder in folders]
+    page = write_side_by_side(runs, path or runs[0].folder / "side-by-side.html")
+    for other in runs[1:]:
+        print(comparison_text(runs[0], other))
+    print(f"page: {page}")
+
+
+def _report(folder: Path, *, quiet: bool = False) -> None:
+    from federated.lazy import without_collector
+
+    with without_collector():
+        from federated.report import summary_table, write_summary
         from federated.runs.reading import load
     run = load(folder)
-    compared = comparison_text(run, load(compare)) if compare else ""
     try:
         run.write_parquet()
-        plots = save_all(run, run.files.plots)
-        page = write_summary(run, plots)
+        page = write_summary(run)
     except OSError as error:
         raise in_folder(error, folder) from None
     if not quiet:
-        print(summary_table(run) + compared)
-        print(f"\nsummary: {page}\nplots:   {run.files.plots} ({len(plots)} pictures)")
+        print(summary_table(run))
+        count = len(list(run.files.plots.glob("*.png")))
+        print(f"summary: {page}\nplots:   {run.files.plots} ({count} pictures)")
 
 
 if __name__ == "__main__":

@@ -37,20 +37,41 @@ def parsed(parser: Parser, commands: Mapping[str, Any], words: list[str]) -> arg
         raise UserError(
             f"there is no command {shown(words[0])}{hint}; consilium --help lists them."
         )
-    takes_settings = bool(words) and words[0] in commands and _takes_settings(commands[words[0]])
-    if takes_settings:
-        words = list(_with_settings(words, commands[words[0]]))
+    name, command = _command_of(words, commands)
+    takes_settings = command is not None and _takes_settings(command)
+    if command is not None and takes_settings:
+        words = list(_with_settings(words, command))
     arguments, rest = parser.parse_known_args(words)
     unknown = [word for word in rest if "=" not in word or word.startswith("-")]
-    if unknown or (rest and not takes_settings):
+    if command is not None and (unknown or (rest and not takes_settings)):
         wrong = (unknown or rest)[0]
-        hint = did_you_mean(wrong, _options(commands[words[0]])) if wrong[0] == "-" else ""
+        hint = did_you_mean(wrong, _options(command)) if wrong[0] == "-" else ""
         raise UserError(
-            f"consilium {words[0]} takes no {shown(wrong)}{hint}; see consilium {words[0]} --help."
+            f"consilium {name} takes no {shown(wrong)}{hint}; see consilium {name} --help."
         )
     if rest:
         arguments.settings = [*arguments.settings, *rest]
     return arguments
+
+
+def _command_of(
+    words: list[str], commands: Mapping[str, Any]
+) -> tuple[str, argparse.ArgumentParser | None]:
+    """Return the command that the words begin with, and its parser: that of a verb, if it has some.
+
+    ``data check`` is one, with the verb ``check``.
+    """
+    if not words or words[0] not in commands:
+        return "", None
+    command: argparse.ArgumentParser = commands[words[0]]
+    for action in command._actions:
+        if (
+            isinstance(action, argparse._SubParsersAction)
+            and words[1:2]
+            and words[1] in action.choices
+        ):
+            return " ".join(words[:2]), action.choices[words[1]]
+    return words[0], command
 
 
 def _takes_settings(command: argparse.ArgumentParser) -> bool:

@@ -45,7 +45,8 @@ def plain_line(event: Mapping[str, Any]) -> str | None:
         week = f", week {event['week']:.4g}" if "week" in event else ""
         speed = event["images"] / event["seconds"]
         cost = f"{event['seconds']:.1f} s, {speed:.0f} images/s"
-        return f"{where}{week}: val AUC {auc_text(event['val_auc'])} | {cost}"
+        aucs = f"val AUC {auc_text(event['val_auc'])} | " if event["val_auc"] else ""
+        return f"{where}{week}: {aucs}{cost}"
     if kind in DEEDS:
         return f"{where}: {event['site']} {DEEDS[kind]}"
     if kind == "update-shortened":
@@ -74,9 +75,11 @@ def site_lines(summaries: Sequence[SiteSummary]) -> list[str]:
     lines = []
     for site in summaries[:SHOWN_SITES]:
         parts = [f"{sum(counts)} {split}" for split, counts in site.counts.items()]
-        covid = sum(positive for _, positive in site.counts.values())
+        found = sum(positive for _, positive in site.counts.values())
         total = sum(map(sum, site.counts.values()))
-        lines.append(f"{site.site}: {', '.join(parts)} images, {covid} of {total} COVID")
+        lines.append(
+            f"{site.site}: {', '.join(parts)} images, {found} of {total} {site.classes[1]}"
+        )
         lines += [f"  {note}" for note in (*site.notes, *site.skipped[:3])]
         if len(site.skipped) > 3:
             lines.append(f"  and {len(site.skipped) - 3} more unusable: consilium data check")

@@ -76,7 +76,7 @@ _OPTIONS = {"contribution": _contribution, "order": _order, "unseen": _unseen, "
 def _ask(arguments: argparse.Namespace) -> None:
     from federated.config.given import parse_overrides, read_config, with_scenario
     from federated.config.study import parse
-    from federated.plots.text import printed
+    from federated.plots.terminal import printed
     from federated.questions import question_named
     from federated.questions.trials import ready
 

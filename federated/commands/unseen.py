@@ -140,7 +140,7 @@ def _matrix(arguments: argparse.Namespace) -> None:
     run = _load(arguments)
     from federated.plots.matrix import matrix_figure
     from federated.plots.style import save
-    from federated.plots.text import printed
+    from federated.plots.terminal import printed
     from federated.unseen.evaluating import matrix
     from federated.unseen.models import check_names
 

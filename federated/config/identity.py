@@ -8,13 +8,18 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
+from federated.config.common import SOURCES
 from federated.config.keys import KEYS
 from federated.config.schema import Config, Data, Model
 from federated.config.study import Study, with_value
 from federated.errors import UserError, absolute_path, shown
 
-DATA_PATHS = ("covid_ct", "sars_cov_2", "manifest", "folder", "cache")
+DATA_PATHS = (*SOURCES, "cache")
 """Settings of ``Data`` that name a place on the disk."""
+DATA_PLACES = tuple(f"data.{name.replace('_', '-')}" for name in DATA_PATHS)
+"""The same as dotted keys: data, or their cache, on a disk."""
+FILES = ("modules", "model.start", "rollout.scenario")
+"""Other settings that name files; a run that has one is another run without it."""
 
 
 def same_numbers(one: Study, other: Study) -> bool:

@@ -10,16 +10,21 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from federated.config.calendars import calendars_of, split_calendars
+from federated.config.common import SOURCES
 from federated.config.external import look_in
 from federated.config.given import Given, with_scenario
 from federated.config.keys import KEYS, checked, find_key, plain
 from federated.config.presets import METHODS, settings_of
+from federated.config.privacy import check_privacy
 from federated.config.rollout import Rollout
 from federated.config.schema import METHOD_SECTIONS, Common, Config
 from federated.errors import UserError, did_you_mean, shown
 
 OF_METHODS = tuple(name for name in KEYS if name.split(".")[0] in METHOD_SECTIONS)
 """The settings that may differ between the methods of a run."""
+
+PHANTOMS = "phantom.sites"
+"""The setting whose default depends on whether images are named."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TAKEN = ("sites", "plots", "answers", "trackers", "lock")
@@ -87,6 +92,7 @@ def parse(given: Given) -> Study:
         UserError: one sentence on the first thing that is wrong.
     """
     common, tables = _split_method_tables(with_scenario(given))
+    common = _without_unasked_phantoms(common)
     common["methods"] = _names_of_methods(common, tables)
     config = build(common)
     _check_name(config.name)
@@ -103,6 +109,13 @@ def parse(given: Given) -> Study:
     by_method = {name: _of_method(common, name, bases, tables.get(name, {})) for name in bases}
     shared = {item.name: getattr(config, item.name) for item in fields(Common)}
     return Study(Common(**shared), by_method, bases)
+
+
+def _without_unasked_phantoms(common: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with no phantoms where images are named and phantoms are not."""
+    keys = (f"data.{name.replace('_', '-')}" for name in SOURCES)
+    is_given = any(common.get(key, "") != "" for key in keys)
+    return {PHANTOMS: 0, **common} if is_given else dict(common)
 
 
 def _split_method_tables(given: Given) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -205,4 +218,5 @@ def _consistent(config: Config, method: str) -> Config:
         )
     if config.data.val_fraction + config.data.test_fraction > 0.8:
         raise UserError("data.val-fraction and data.test-fraction leave under 20 % for training.")
+    check_privacy(config, method)
     return config

@@ -10,7 +10,7 @@ from federated.config.calendars import calendar_values
 from federated.config.given import flatten, parse_toml
 from federated.config.keys import KEYS, plain
 from federated.config.presets import METHODS
-from federated.config.study import OF_METHODS, Study, parse, value_of
+from federated.config.study import OF_METHODS, PHANTOMS, Study, parse, value_of
 
 RESOLVED = "resolved"
 """The one key of our own grids' run-config: a study as TOML, which keeps types and empty texts."""
@@ -50,7 +50,8 @@ def parse_run_config(run_config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run-config, of our own grids or of Flower's, as what a user gave.
 
     Flower overrides only keys that have a default in pyproject.toml, so every key is there. A key
-    that a method may set has the default "" there, which means: as the method says.
+    that a method may set has the default "" there, which means: as the method says; that of
+    phantoms means: as the data say.
     """
     given = flatten(run_config)
     if RESOLVED in given:
@@ -62,10 +63,10 @@ def parse_run_config(run_config: Mapping[str, Any]) -> dict[str, Any]:
 
 def run_config_defaults() -> dict[str, bool | int | float | str]:
     """Return what ``[tool.flwr.app.config]`` in pyproject.toml must hold."""
-    of_methods = {key for method in METHODS.values() for key in method.settings}
+    by_itself = {PHANTOMS, *(key for method in METHODS.values() for key in method.settings)}
     defaults: dict[str, bool | int | float | str] = {}
     for name, key in KEYS.items():
-        defaults[name] = "" if name in of_methods else plain(key.default)
+        defaults[name] = "" if name in by_itself else plain(key.default)
     return defaults
 
 

@@ -40,12 +40,14 @@ class SiteSummary:
 
     Attributes:
         site: name of the hospital.
-        counts: split -> (images that are not COVID, images that are).
+        counts: split -> (images of class 0, images of class 1).
         groups: patients, or groups of near-duplicates where patients are unknown.
         notes: what the import left out by rule, missed, or finds suspicious.
         skipped: a sentence for each unusable file or row that was left out.
         drawn: whether we drew the split.
         folder: the cache entry.
+        classes: what the classes 0 and 1 are called, such as ("non-COVID", "COVID").
+        root: folder that the paths of its files start from; None for a phantom.
     """
 
     site: str
@@ -55,6 +57,8 @@ class SiteSummary:
     skipped: tuple[str, ...]
     drawn: bool
     folder: Path
+    classes: tuple[str, str]
+    root: Path | None
 
 
 def site_names(config: Common) -> tuple[str, ...]:
@@ -133,4 +137,14 @@ def _summary(site: str, made: Recipe, folder: Path) -> SiteSummary:
         positive = int(data.split(name).labels.sum())
         counts[name] = (len(data.split(name)) - positive, positive)
     skipped = (*made.skipped, *entry.skipped_files(folder))
-    return SiteSummary(site, counts, groups, (*made.notes, *warnings), skipped, made.drawn, folder)
+    return SiteSummary(
+        site,
+        counts,
+        groups,
+        notes=(*made.notes, *warnings),
+        skipped=skipped,
+        drawn=made.drawn,
+        folder=folder,
+        classes=made.classes,
+        root=made.root,
+    )

@@ -84,4 +84,6 @@ def _dataset_recipe(config: Common, dataset: str) -> Recipe:
         drawn=listing.drawn,
         notes=listing.notes,
         skipped=listing.skipped,
+        classes=listing.classes,
+        root=listing.root,
     )

@@ -18,6 +18,7 @@ from federated.data.dealing import partition as partitioning
 from federated.data.dealing import splits
 from federated.data.formats import images
 from federated.data.formats.slices import Grey
+from federated.data.sources.labels import CLASSES
 from federated.errors import UserError
 from federated.seeding import numpy_generator
 
@@ -52,6 +53,8 @@ class Recipe:
         drawn: whether we draw the split.
         notes: what the import left out or missed.
         skipped: a sentence for each unusable row.
+        classes: what the classes 0 and 1 are called.
+        root: folder that the paths of files start from; None for a phantom, which has no files.
     """
 
     folder: Path
@@ -62,6 +65,8 @@ class Recipe:
     drawn: bool = True
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    classes: tuple[str, str] = CLASSES
+    root: Path | None = None
 
     def publish(self, progress: cache.FileProgress) -> Path:
         """Return the entry, built if it is missing.
@@ -120,6 +125,8 @@ def derived(config: Common, origin: Origin, base: Recipe) -> Recipe:
         base.drawn,
         base.notes,
         base.skipped,
+        base.classes,
+        base.root,
     )
 
 

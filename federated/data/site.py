@@ -14,7 +14,7 @@ class Split:
 
     Attributes:
         images: uint8 grey values, (N, R, R) with R the cached side; often a read-only memory map.
-        labels: int64, (N,); 1 is COVID, 0 is not.
+        labels: int64, (N,); 1 is the class to be found, 0 the other.
         ids: N names of the images, stable over runs; they never leave the site.
     """
 

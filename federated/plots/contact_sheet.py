@@ -1,85 +1,79 @@
-"""The findings as a picture: who has how many images of what, how bright, and of what size."""
+"""A contact sheet: a row of images per hospital, each class under its name."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from federated.data.checking.survey import BINS, Surveyed
-from federated.data.site import SPLITS
-from federated.plots.style import DOUBLE, DPI, LINES, RC, SITE_COLOURS
+from federated.data.checking.survey import Surveyed
+from federated.plots.style import DPI, RC, short
 
-NAMED = 8  # sites that a legend can hold
-SHADES = {"train": 1.0, "val": 0.6, "test": 0.35}
-CLASSES = (("non-COVID", "#0072B2"), ("COVID", "#D55E00"))
+SIDE = 0.85
+"""Of an image on the sheet, inches."""
+NAMES = 1.3
+"""For the hospitals' names, inches."""
 
 
-def save_picture(sites: tuple[Surveyed, ...], path: Path) -> None:
-    """Write the picture as PNG."""
-    height = max(2.6, 1.2 + 0.2 * len(sites))
+def save_sheet(sites: tuple[Surveyed, ...], columns: int, path: Path) -> Iterator[str]:
+    """Write the sheet as PNG and yield a line per hospital on what it shows.
+
+    Args:
+        sites: the hospitals, a row each.
+        columns: images of a hospital, the first half of them of class 0.
+        path: where to.
+    """
+    size = (NAMES + columns * SIDE, 0.75 + len(sites) * (SIDE + 0.18))
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(DOUBLE, height), layout="constrained")
-        labels, greys, sizes = figure.subplots(1, 3, width_ratios=(1.4, 1, 1))
-        handles = _labels(labels, sites)
-        figure.legend(handles=handles, loc="outside lower left", ncols=3)
-        _greys(greys, sites)
-        if len(sites) <= NAMED:
-            figure.legend(handles=list(greys.lines), loc="outside lower right", ncols=3)
-        _sizes(sizes, sites)
+        tight = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+        figure = Figure(figsize=size, layout=tight)
+        grid = figure.subplots(len(sites), columns, squeeze=False)
+        for row, one in zip(grid, sites, strict=True):
+            places = _places(one, columns)
+            _row(row, one, places)
+            yield f"{one.name}: {', '.join(one.entry.rows['path'][p] for p in places)}"
+        figure.suptitle(
+            f"{sum(len(one.entry.rows) for one in sites)} images of {len(sites)} hospitals: up to "
+            f"{columns} of each, as the network gets them"
+        )
         figure.savefig(path, dpi=DPI, format="png")
 
 
-def _labels(axes: Axes, sites: tuple[Surveyed, ...]) -> list[Any]:
-    """Draw the images per site: non-COVID to the left, COVID to the right, splits by shade."""
-    handles: list[Any] = []
-    places = np.arange(len(sites))[::-1]
-    for label, (name, colour) in enumerate(CLASSES):
-        start = np.zeros(len(sites))
-        for split in SPLITS:
-            counts = np.array([surveyed.summary.counts[split][label] for surveyed in sites])
-            side = 1 if label else -1
-            look: dict[str, Any] = {
-                "color": colour,
-                "alpha": SHADES[split],
-                "label": f"{name}, {split}",
-            }
-            handles.append(axes.barh(places, side * counts, left=side * start, **look))
-            start += counts
-    axes.axvline(0, color="black", linewidth=0.6)
-    axes.set_yticks(places, [surveyed.name for surveyed in sites])
-    axes.xaxis.set_major_formatter(lambda value, place: f"{abs(value):g}")
-    axes.set(title="Labels per site and split", xlabel="images")
-    return handles
+def _places(one: Surveyed, columns: int) -> list[int]:
+    """Return which images are shown, evenly taken from each class, as many of one as of the other.
+
+    A class with fewer images leaves its places to the other.
+    """
+    labels = one.entry.rows["label"].to_numpy()
+    by_class = [np.flatnonzero(labels == label) for label in (0, 1)]
+    most = min(columns, len(labels))
+    first = min(len(by_class[0]), max(most // 2, most - len(by_class[1])))
+    return [*_evenly(by_class[0], first), *_evenly(by_class[1], most - first)]
 
 
-def _greys(axes: Axes, sites: tuple[Surveyed, ...]) -> None:
-    middles = (np.arange(BINS) + 0.5) * 256 / BINS
-    for number, surveyed in enumerate(sites):
-        axes.plot(
-            middles,
-            100 * surveyed.histogram(),
-            color=SITE_COLOURS[number % len(SITE_COLOURS)],
-            linestyle=LINES[number % len(LINES)],
-            label=surveyed.name,
-        )
-    axes.set(
-        title="Greys", xlabel="grey value", ylabel="% of pixels", xlim=(0, 256), ylim=(0, None)
-    )
+def _evenly(places: npt.NDArray[np.int64], count: int) -> list[int]:
+    if not count:
+        return []
+    return [int(p) for p in places[np.linspace(0, len(places) - 1, count).round().astype(int)]]
 
 
-def _sizes(axes: Axes, sites: tuple[Surveyed, ...]) -> None:
-    for number, surveyed in enumerate(sites):
-        rows = surveyed.entry.rows
-        axes.plot(
-            rows["width"],
-            rows["height"],
-            ".",
-            markersize=2,
-            alpha=0.5,
-            color=SITE_COLOURS[number % len(SITE_COLOURS)],
-        )
-    axes.set(title="Sizes of the files' images", xlabel="width, pixels", ylabel="height, pixels")
-    axes.set(xlim=(0, None), ylim=(0, None))
+def _row(row: npt.NDArray[np.object_], one: Surveyed, places: list[int]) -> None:
+    for ax in row:
+        ax.set_axis_off()
+    labels = one.entry.rows["label"]
+    told: set[int] = set()
+    for ax, place in zip(row, places, strict=False):
+        ax.imshow(one.entry.pixels[place], cmap="gray", vmin=0, vmax=255)
+        label = int(labels[place])
+        if label not in told:
+            told.add(label)
+            ax.set_title(one.summary.classes[label], loc="left", pad=2)
+    _name(row[0], short(one.name))
+
+
+def _name(ax: Axes, name: str) -> None:
+    ax.text(-0.12, 0.5, name, transform=ax.transAxes, ha="right", va="center")

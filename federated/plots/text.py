@@ -7,9 +7,6 @@ import pandas as pd
 
 DASH = "–"
 
-MOST_PRINTED = 60
-"""Rows of a table that are printed; files have all."""
-
 TextColumns = Mapping[str, tuple[str, str | Callable[[float], str]]]
 """Column of numbers -> its header, and the form of its numbers or what makes a text of a mean."""
 
@@ -68,12 +65,6 @@ def _texts(over_seeds: pd.DataFrame, form: str | Callable[[float], str]) -> list
         + (f" ({known} of {seeds})" if known not in (0, seeds) else "")
         for mean, sd, different, known, seeds in rows
     ]
-
-
-def printed(table: pd.DataFrame) -> str:
-    """Return a table as Markdown for a terminal, which has no use for a thousand rows."""
-    lines, left = markdown(table), len(table) - MOST_PRINTED
-    return "\n".join(lines if left <= 0 else [*lines[:-left], f"… and {left} more rows"])
 
 
 def markdown(table: pd.DataFrame) -> list[str]:

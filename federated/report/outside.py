@@ -6,7 +6,7 @@ from pathlib import Path
 from federated.config.common import Compare
 from federated.plots.probabilities import decision_figure, reliability_figure
 from federated.plots.style import save
-from federated.plots.text import printed
+from federated.plots.terminal import printed
 from federated.report import evidence
 from federated.statistics import methods, sites
 from federated.statistics.images import Scored, grouping_note

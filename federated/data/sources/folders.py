@@ -16,7 +16,7 @@ from federated.config.schema import Data
 from federated.data.files import Tree, tree_of
 from federated.data.formats.table import is_image
 from federated.data.names import refuse_alike, site_of
-from federated.data.sources.labels import label_of, labels_of
+from federated.data.sources.labels import class_names, label_of, labels_of
 from federated.data.sources.listing import (
     Listing,
     Row,
@@ -82,7 +82,7 @@ def class_folders(folder: Path, labels: Mapping[str, int]) -> Listing:
         if label is None:
             skipped.append(
                 f"{folder / name}: '{name}' is no known class; set data.labels = {name}=0 "
-                "(or 1 for COVID), or remove the folder"
+                "(or 1 for the class to be found), or remove the folder"
             )
             continue
         images, left, broken = _images(folder / name)
@@ -96,8 +96,10 @@ def class_folders(folder: Path, labels: Mapping[str, int]) -> Listing:
             else f"{folder}: holds no folder of a class such as covid or non-covid; rename the "
             "folders or set data.labels"
         )
+    classes = class_names((row[0].partition("/")[0], row[1]) for row in rows)
     table = table_of(rows)
-    return Listing(folder, folder, table, (*notes, *class_notes(table)), tuple(skipped))
+    notes = [*notes, *class_notes(table, classes)]
+    return Listing(folder, folder, table, tuple(notes), tuple(skipped), classes)
 
 
 def _images(place: Path) -> tuple[list[str], list[str], list[str]]:

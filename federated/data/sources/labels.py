@@ -1,7 +1,7 @@
 """What users call the classes, and how a setting gives names to things."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from federated.config.schema import Data
@@ -15,8 +15,33 @@ _LABELS = {
 }
 
 
+CLASSES = ("non-COVID", "COVID")
+"""What the classes 0 and 1 are called where a source names them so."""
+UNNAMED = ("negative", "positive")
+"""What they are called where a source says only which is which."""
+_ONLY_WHICH = ("1", "1.0", "0", "0.0", "true", "false", "yes", "no", "pos", "neg")
+MOST_NAMES = 3
+"""Of one class that are told; a class may be several of the user's."""
+
+
+def class_names(named: Iterable[tuple[str, int]]) -> tuple[str, str]:
+    """Return what the classes 0 and 1 are called, in a user's own words.
+
+    Args:
+        named: each word for a class, and which class it is; in any order, any number of times.
+    """
+    words = sorted({(word.strip(), label) for word, label in named})
+    return _name_of(0, words), _name_of(1, words)
+
+
+def _name_of(label: int, words: Sequence[tuple[str, int]]) -> str:
+    own = [word for word, which in words if which == label and word.lower() not in _ONLY_WHICH]
+    more = ["…"] if len(own) > MOST_NAMES else []
+    return " or ".join([*own[:MOST_NAMES], *more]) or UNNAMED[label]
+
+
 def label_of(text: str, more: Mapping[str, int] = MappingProxyType({})) -> int | None:
-    """Return 1 for COVID, 0 for not, None for neither; case, spaces, - and _ do not count.
+    """Return 1 for the disease, 0 for not, None for neither; case, spaces, - and _ do not count.
 
     Args:
         text: a user's label.
@@ -39,7 +64,9 @@ def labels_of(data: Data) -> Mapping[str, int]:
     named = pairs(data.labels, "data.labels")
     for name, value in named.items():
         if value not in ("0", "1"):
-            raise UserError(f"data.labels has {name}={value}; write 1 for COVID and 0 for not")
+            raise UserError(
+                f"data.labels has {name}={value}; write 1 for the class to be found, else 0"
+            )
     return {name: int(value) for name, value in named.items()}
 
 

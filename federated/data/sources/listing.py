@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from federated.data.files import Tree
+from federated.data.sources.labels import CLASSES
 from federated.lazy import pd
 
 Row = tuple[str, int, str, str]
@@ -25,6 +26,7 @@ class Listing:
             sorted by path.
         notes: what is missing or was left out by rule, for the user.
         skipped: a sentence for each unusable row, file or folder that was left out.
+        classes: what the classes 0 and 1 are called.
     """
 
     root: Path
@@ -32,6 +34,7 @@ class Listing:
     rows: pd.DataFrame
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    classes: tuple[str, str] = CLASSES
 
     @property
     def drawn(self) -> bool:
@@ -46,12 +49,12 @@ def table_of(rows: list[Row]) -> pd.DataFrame:
     return table.assign(hospital="")
 
 
-def class_notes(rows: pd.DataFrame) -> tuple[str, ...]:
-    """Return what to tell a user whose data set lacks a class."""
+def class_notes(rows: pd.DataFrame, classes: tuple[str, str]) -> tuple[str, ...]:
+    """Return what to tell a user whose data set lacks one of the classes that are called so."""
     there = set(rows["label"])
     return tuple(
         f"no image is {name}: AUC is undefined here"
-        for label, name in ((1, "COVID"), (0, "non-COVID"))
+        for label, name in reversed(tuple(enumerate(classes)))
         if label not in there
     )
 

@@ -16,7 +16,7 @@ from unicodedata import normalize
 from federated.config.schema import Data
 from federated.data.names import refuse_alike, site_of
 from federated.data.site import SPLITS
-from federated.data.sources.labels import label_of, labels_of, pairs
+from federated.data.sources.labels import class_names, label_of, labels_of, pairs
 from federated.data.sources.listing import Listing, class_notes
 from federated.data.sources.manifest import path_and_site_checks
 from federated.data.sources.source import DataSets, Dealing, Source, absolute
@@ -40,7 +40,7 @@ def read_user_manifest(
     strict: bool = True,
     whole: str = "site",
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Read path, site, label (int64), patient, split and hospital, and a sentence per bad row.
+    """Read path, site, label (int64), class, patient, split and hospital; a sentence per bad row.
 
     Columns ``path``, ``label`` and ``site`` are needed; ``patient`` (or ``group``) and ``split``
     may be there, as may others, which are ignored. Labels are 0 and 1 or names such as ``COVID``
@@ -66,6 +66,7 @@ def read_user_manifest(
             "path": text["path"].map(_plain_path),
             "site": text["site"].map(_plain_name),
             "label": text["label"].map(lambda label: label_of(label, labels)),
+            "class": text["label"],
             "patient": text.get("patient", text.get("group", empty)).str.strip(),
             "split": text.get("split", empty).str.strip().str.lower().map(_SPLITS.get),
             "hospital": text.get("hospital", empty).map(_plain_name),
@@ -140,6 +141,12 @@ def _renamed(
             renamed[ours] = text[theirs]
         elif ours == "site":
             renamed[ours] = whole
+    if "site" not in renamed:
+        raise UserError(
+            f"{path}: has no column 'site' among {', '.join(map(str, text.columns))}; write "
+            'data.columns="site=NAME" with the name of the column that says which hospital an '
+            'image is from, or data.columns="site=" if all are of one'
+        )
     need_columns(text, [name for name in NEEDED if name not in renamed], path)
     return renamed
 
@@ -168,7 +175,7 @@ def list_images(data: Data, site: str, column: str = "") -> Listing:
         UserError: some images have a split and some have none.
     """
     rows, skipped = _rows(data, column)
-    path = _path(data)
+    path, classes = _path(data), class_names(zip(rows["class"], rows["label"], strict=True))
     if site:
         rows = rows[rows["site"] == site]
     rows = rows.sort_values("path", ignore_index=True)
@@ -182,8 +189,8 @@ def list_images(data: Data, site: str, column: str = "") -> Listing:
         )
     if not site:
         refuse_repeats(rows, path)
-    rows = rows.drop(columns="site")
-    return Listing(path.parent, path, rows, class_notes(rows), skipped)
+    rows = rows.drop(columns=["site", "class"])
+    return Listing(path.parent, path, rows, class_notes(rows, classes), skipped, classes)
 
 
 def _path(data: Data) -> Path:
