@@ -8,7 +8,7 @@ CONSTRAINTS ?=
 FIXED := $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help docs demo test test-slow test-ray test-realdata sync lint types check clean
+.PHONY: help docs demo test test-slow test-ray test-deploy test-realdata sync lint types check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,14 +28,18 @@ $(VENV)/installed-dev: $(VENV)/installed
 demo: $(VENV)/installed ## four synthetic hospitals, from nothing to plots and a summary
 	@$(BIN)/consilium run configs/demo.toml
 
-test: $(VENV)/installed-dev ## the default tests
-	@$(BIN)/python -m pytest
+# Tests of a file stay in one process, since they share what the first of them made.
+test: $(VENV)/installed-dev ## the default tests, in as many processes as the machine has cores, at most four
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/installed-dev ## the tests that take more than a few seconds each
 	@$(BIN)/python -m pytest -m slow
 
 test-ray: $(VENV)/installed-dev ## the tests that start a Ray cluster
 	@$(BIN)/python -m pytest -m ray
+
+test-deploy: $(VENV)/installed-dev ## two hospitals on loopback, with TLS, one killed; minutes
+	@$(BIN)/python -m pytest -m deploy
 
 test-realdata: $(VENV)/installed-dev ## the tests on real CT; CONSILIUM_DATA names its folder
 	@$(BIN)/python -m pytest -m realdata
@@ -62,7 +66,7 @@ faults: $(VENV)/installed-dev ## a short run of the scripts that repeat what the
 	@$(BIN)/python tests/crash_points.py --every 45
 	@$(BIN)/python tests/damage.py --every 9
 
-check: lint types test test-slow test-ray ## all of the above but real data
+check: lint types test test-slow test-ray test-deploy ## all of the above but real data
 
 clean: ## remove what the targets made, but for runs/
 	@rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,7 +10,7 @@ from pathlib import Path
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
-from clients import finish, pooled, work
+from clients import egress, finish, pooled, work
 from clients.node import (
     NodeConfigError,
     NotHereError,
@@ -24,20 +24,25 @@ from clients.node import (
 )
 from clients.private_folder import VaultError, log_failure, private_folder
 from clients.site import Site, open_site, open_vault
+from federated.dp.updates import NotFiniteUpdateError
 from federated.exchange.actions import Action
 from federated.exchange.failures import (
     BAD_ORDER,
     BAD_VAULT,
     BAD_WEIGHTS,
     DIVERGED,
+    EGRESS,
     FAILED,
     NO_SPACE,
     NO_VAULT,
     NODE_CONFIG,
     NOT_HERE,
     OTHER_CODE,
+    POLICY,
     REASONS,
 )
+from federated.exchange.gate import EgressError
+from federated.exchange.policy import PolicyError
 from federated.exchange.wire import (
     ALL_SITES,
     BadOrderError,
@@ -51,6 +56,7 @@ from federated.learning.training import DivergedError
 
 CODES: Mapping[type[Exception], int] = {
     DivergedError: DIVERGED,
+    NotFiniteUpdateError: DIVERGED,
     OtherCodeError: OTHER_CODE,
     BadOrderError: BAD_ORDER,
     BadTensorsError: BAD_WEIGHTS,
@@ -58,6 +64,8 @@ CODES: Mapping[type[Exception], int] = {
     VaultError: BAD_VAULT,
     NoVaultError: NO_VAULT,
     NodeConfigError: NODE_CONFIG,
+    EgressError: EGRESS,
+    PolicyError: POLICY,
 }
 """Codes of the error replies; whatever else happens is ``FAILED``."""
 
@@ -72,16 +80,17 @@ def code_of(error: Exception) -> int:
 
 
 class Hospital(ClientApp):
-    """A ClientApp whose failures stay at home, those before any handler is chosen included.
+    """A ClientApp whose replies pass the site's egress gate, and whose failures stay at home.
 
-    Flower's default sends the traceback to the server, file names included. Here a failure is
-    answered with a fixed code, and its traceback goes to the site's own log.
+    Flower's default sends the traceback to the server, file names included. Here a failure, before
+    any handler is chosen or at the gate, is answered with a fixed code, and its traceback goes to
+    the site's own log.
     """
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Return the reply to a message, or what kind of failure there was."""
         try:
-            return super().__call__(message, context)
+            return egress.released(super().__call__(message, context), message, context)
         except Exception as error:
             keep_at_home(message, context)
             code = code_of(error)
@@ -141,8 +150,12 @@ app = Hospital()
 
 @app.query(Action.REGISTER.handler)
 def register(message: Message, context: Context) -> Message:
-    """Tell the server which hospitals this node hosts, and how many training images each has."""
+    """Tell the server which hospitals this node hosts, and how many training images each has.
+
+    Once it is agreed what may leave under each method of the run.
+    """
     _, sites = members(message, context)
+    egress.agree(message, context)
     hosted = hosted_sites(context, study_of(context))
     counts = [(site.name, len(site.data.train)) for site in sites if site.name in hosted]
     reports = [Report(name, "train", "current", count, {}) for name, count in counts]
@@ -172,7 +185,7 @@ def train_frozen(message: Message, context: Context) -> Message:
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
-    """Evaluate the server's weights on validation and test images."""
+    """Evaluate the server's weights."""
     order, sites = members(message, context)
     sent = unpack_tensors(message.content, sites[0].boundary)
     reports = [report for site in sites for report in work.evaluate(site, order, sent)]

@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from clients.joining import warmed_up
+from clients.protection import records_of
 from clients.remembering import arrived_memory, memory_state
 from clients.site import Site
 from federated.exchange.sharing import as_group, group, private_part
@@ -55,8 +57,12 @@ def prepared(
     for parameters in optimizer.param_groups:
         parameters["lr"] = lr
 
+    records = records_of(site, order)
+
     def batches() -> Iterator[Batch]:
         generator = site.generator(order.round, "train")
+        if records is not None:
+            return records.batches(generator, site.compute.device)
         return round_batches(images, config.train, generator, site.compute.device)
 
     return SiteRound(
@@ -69,8 +75,9 @@ def prepared(
         terms=terms_of(site, order, vaulted, facts, images),
         optimizer=optimizer,
         batches=batches,
-        compute=site.compute,
+        compute=site.compute if records is None else replace(site.compute, bf16=False),
         seed=seed_for(site.seed, site.name, order.round, "layers"),
+        records=records,
     )
 
 

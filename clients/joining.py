@@ -16,8 +16,9 @@ from federated.learning.evaluation import recalibrate
 Vaulted = tuple[dict[str, Tensor], dict[str, Any], int]
 """Tensors and facts of a version in the vault, and its round; empty ones of round 0 if none."""
 
-LASTING = ("joined", "kept")
-"""Facts that go from version to version: the round a newcomer joined in, and the kept model."""
+LASTING = ("joined", "kept", "scores")
+"""Facts that go from version to version: the round a newcomer joined in, the kept model, and the
+newest validation scores with their rounds, where the rule of keeping asks for them."""
 
 
 def arrive(site: Site, order: Order, sent: Mapping[str, Tensor], *, before: int) -> Vaulted:

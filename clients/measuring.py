@@ -1,6 +1,6 @@
 """What a hospital measures of a model on its own images, and which model it keeps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,25 +8,36 @@ import numpy.typing as npt
 
 from clients.site import Site
 from clients.vault import kept_name
+from federated.config.schema import Config
 from federated.exchange.wire import Order, Report
 from federated.learning.evaluation import predict
+from federated.learning.keeping import WINDOW, is_kept, judged
 from federated.learning.metrics import classification_metrics
 
 EVALUATED = ("val", "test")
+"""Splits on which the models are measured that are kept."""
 
 Predictions = dict[str, npt.NDArray[np.float64]]
 
 
-def measure(site: Site, model: str, *, views: str) -> tuple[list[Report], Predictions]:
-    """Return reports and probabilities of the resident model on validation and test images.
+def measured_in_rounds(config: Config) -> tuple[str, ...]:
+    """Return the splits on which the weights of a round are measured."""
+    return EVALUATED if config.eval.test == "rounds" else ("val",)
+
+
+def measure(
+    site: Site, model: str, *, views: str, splits: Sequence[str] = EVALUATED
+) -> tuple[list[Report], Predictions]:
+    """Return reports and probabilities of the resident model.
 
     Args:
         site: The hospital.
         model: What the reports call the model.
         views: How it is shown the images.
+        splits: Which images.
     """
     reports, predictions = [], {}
-    for split in EVALUATED:
+    for split in splits:
         images = site.images(split)
         if not len(images):
             continue
@@ -51,14 +62,14 @@ def validation_score(reports: list[Report]) -> float | None:
     return score if np.isfinite(score) else -np.inf
 
 
-def keep_if_better(
+def keep_by_rule(
     site: Site,
     order: Order,
-    kept: Mapping[str, Any] | None,
+    facts: Mapping[str, Any],
     reports: list[Report],
     predictions: Predictions,
-) -> Mapping[str, Any]:
-    """Write the resident model to the vault if it is the first or better on validation.
+) -> dict[str, Any]:
+    """Write the resident model to the vault if ``keep.rule`` prefers it, or it is the first.
 
     One whose predictions are not finite is kept only while there is no finite one, which is better.
     Without validation images nothing speaks for an earlier round, and the latest is kept. A score
@@ -67,24 +78,30 @@ def keep_if_better(
     Args:
         site: The hospital.
         order: Names the round.
-        kept: Round and score of the model kept so far; None: there is none.
+        facts: Of the vault's version so far: ``kept``, round and judgement of the model kept, and
+            ``scores``, the newest rounds and their scores.
         reports: Of the resident model.
         predictions: Of the resident model.
 
     Returns:
-        Round and score of the model kept from now on; it counts once the vault's version says so.
+        Both facts from now on; they count once the vault's version says so.
     """
-    score = validation_score(reports)
+    kept, rule = facts.get("kept"), site.config.keep.rule
     scanner = {"new_scanner": True} if order.week >= site.hospital.new_scanner else {}
     comparable = kept is not None and kept.keys() >= scanner.keys()
-    if kept is not None and comparable and score is not None and score <= kept["score"]:
-        return kept
-    choice = {"round": order.round, "score": score, **scanner}
+    # A round that is repeated is no second look.
+    before = [pair for pair in facts.get("scores", []) if comparable and pair[0] < order.round]
+    scores = [*before, [order.round, validation_score(reports)]][-WINDOW:]
+    judgement = judged(rule, [score for _, score in scores])
+    asked_for = {"scores": scores} if rule == "smoothed" else {}
+    if kept is not None and comparable and not is_kept(judgement, kept["score"]):
+        return {"kept": kept, **asked_for}
+    choice = {"round": order.round, "score": judgement, **scanner}
     state = {name: tensor.cpu() for name, tensor in site.model.state_dict().items()}
-    facts = {**choice, "reports": as_json(reports)}
     table = predictions_csv(site, predictions)
-    site.vault.write_model(kept_name(order.round), state, facts, table)
-    return choice
+    whole = {**choice, "reports": as_json(reports)}
+    site.vault.write_model(kept_name(order.round), state, whole, table)
+    return {"kept": choice, **asked_for}
 
 
 def as_json(reports: list[Report]) -> list[dict[str, object]]:

@@ -14,7 +14,7 @@ from typing import Any
 from flwr.app import ConfigRecord, Context, Message
 
 from federated.config.given import flatten
-from federated.config.identity import DATA_PATHS
+from federated.config.identity import DATA_PLACES, FILES
 from federated.config.study import Study
 from federated.config.writing import study_from
 from federated.data import site_names
@@ -50,12 +50,8 @@ def study_of(context: Context) -> Study:
     return study_from({**given, **own})
 
 
-NODE_KEYS = ("site", "vault", "partition-id", "num-partitions")
-PLACES = tuple(f"data.{name.replace('_', '-')}" for name in DATA_PATHS)
-"""Settings that name data or their cache on a disk."""
-SOURCES = tuple(key for key in PLACES if key != "data.cache")
-FILES = ("modules", "model.start", "rollout.scenario")
-"""Other settings that name files; a run that has one is another run without it."""
+NODE_KEYS = ("site", "vault", "policy", "partition-id", "num-partitions")
+SOURCES = tuple(key for key in DATA_PLACES if key != "data.cache")
 
 
 def without_places(given: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +69,7 @@ def without_places(given: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str
         missing.append(f"one of {', '.join(SOURCES)}")
     if missing:
         raise NodeConfigError(f"the run needs what --node-config does not set: {missing}")
-    return {key: value for key, value in given.items() if key not in (*PLACES, *FILES)}
+    return {key: value for key, value in given.items() if key not in (*DATA_PLACES, *FILES)}
 
 
 def hosted_sites(context: Context, study: Study) -> tuple[str, ...]:

@@ -17,14 +17,14 @@ from clients.vault import Vault
 from federated.config.rollout import Calendar
 from federated.config.schema import Config
 from federated.data import load_site, site_names
-from federated.data.growing import first_images, with_training_images
+from federated.data.growing import first_images, with_flipped_labels, with_training_images
 from federated.data.replaced import replaced_scanner
 from federated.data.site import SiteData
 from federated.exchange.sharing import Boundary, constant_part, group, private_part
 from federated.exchange.wire import Order
 from federated.learning.batches import Images
 from federated.learning.compute import Compute, device_for, uses_bf16
-from federated.rollout.scenario import FEWEST_IMAGES, Hospital, scenario_of
+from federated.rollout.scenario import FEWEST_IMAGES, Hospital, inside, scenario_of
 from federated.runs.folder import SitesFolder
 from federated.seeding import torch_generator
 
@@ -69,7 +69,10 @@ class Site:
         return len(self.data.train) >= FEWEST_IMAGES
 
     def at(self, week: float) -> "Site":
-        """Return the site with the images that it has in ``week``, through its scanner of then."""
+        """Return the site with the images that it has in ``week``, through its scanner of then.
+
+        While it sends garbage of that kind, the labels of its training images are flipped.
+        """
         hospital, data, present = self.hospital, self.data, None
         if week >= hospital.new_scanner:
             shift = hospital.calendar.new_scanner_shift
@@ -79,6 +82,8 @@ class Site:
         if count < in_all:
             present = first_images(in_all, count, self.name, self.config.data.split_seed)
             data = with_training_images(data, present)
+        if hospital.calendar.garbage_kind == "label-flip" and inside(hospital.garbage, week):
+            data = with_flipped_labels(data)
         return replace(self, data=data, present=present)
 
     def images(self, split: str) -> Images:

@@ -73,6 +73,11 @@ class Vault:
         self.lineage = dict(lineage)
         self._sync = sync
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is a hospital's own, and no folder of a simulation."""
+        return self._sync
+
     def load(
         self, before: int, void: str = "", *, after: int = 0
     ) -> tuple[dict[str, Tensor], dict[str, Any], int]:

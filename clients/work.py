@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from clients.fitting import prepared, private_state_after, report_of
+from clients.garbage import garbage
 from clients.joining import arrive, re_estimate, save, settle
-from clients.measuring import keep_if_better, measure
+from clients.measuring import keep_by_rule, measure, measured_in_rounds
+from clients.protection import accounted, input_of, protected
 from clients.site import Site
 from federated.exchange.sharing import (
     WEIGHTS,
@@ -36,6 +38,7 @@ def train(
     [site] = sites
     site = site.at(order.week)
     vaulted, facts, _ = arrive(site, order, sent, before=order.round)
+    began = input_of(site)
     if site.can_train:
         round = prepared(site, order, sent, vaulted, facts)
         rule = rules_of(site.config).site
@@ -46,8 +49,10 @@ def train(
         save(site, order, vaulted, facts)
         report, extra = idle(site), unchanged(site)
     released = release(site.model.state_dict(), site.boundary, extra)
+    released = protected(site, order, sent, released)
+    report = accounted(site, order, report, input=began, leaves=True)
     if inside(site.hospital.garbage, order.week):
-        released = garbage(site, order.round, released)
+        released = garbage(site, order.round, sent, released)
     return released, [report]
 
 
@@ -66,11 +71,13 @@ def train_frozen(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[R
     if not any(p.requires_grad and n in private for n, p in site.model.named_parameters()):
         settle(site, order, vaulted, facts)
         return [idle(site)]
+    began = input_of(site)
     round = prepared(site, order, sent, vaulted, facts)
     with shared_held_fast(site):
         outcome = Outcome(round.fit(), kept=round.kept)
     save(site, order, private_state_after(site, round, outcome), facts)
-    return [report_of(site, order, round, outcome.trained)]
+    report = report_of(site, order, round, outcome.trained)
+    return [accounted(site, order, report, input=began, leaves=False)]
 
 
 def unchanged(site: Site) -> State:
@@ -90,8 +97,8 @@ def idle(site: Site) -> Report:
 def evaluate(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[Report]:
     """Evaluate the server's weights with the site's own batch norm, recalibrated if so configured.
 
-    Or the site's personal model, if the method gives it one. The model of the round is kept if the
-    site's validation images prefer it to earlier ones.
+    Or the site's personal model, if the method gives it one. The model of the round is kept if
+    ``keep.rule`` prefers it, by the site's validation images, to earlier ones.
     """
     site = site.at(order.week)
     vaulted, facts, round = arrive(site, order, sent, before=order.round + 1)
@@ -102,10 +109,11 @@ def evaluate(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[Repor
         re_estimate(site, order.round)
         private = private_part(site.model.state_dict(), site.boundary)
         keep = {**vaulted, **as_group(private, "private")}
-    reports, predictions = measure(site, "current", views=round_view(site.config))
-    kept = keep_if_better(site, order, facts.get("kept"), reports, predictions)
-    if keep is not vaulted or kept != facts.get("kept") or round != order.round:
-        save(site, order, keep, {**facts, "kept": kept}, **{"from": round})
+    view, splits = round_view(site.config), measured_in_rounds(site.config)
+    reports, predictions = measure(site, "current", views=view, splits=splits)
+    told = {**facts, **keep_by_rule(site, order, facts, reports, predictions)}
+    if keep is not vaulted or told != facts or round != order.round:
+        save(site, order, keep, told, **{"from": round})
     return reports
 
 
@@ -125,18 +133,3 @@ def shared_held_fast(site: Site) -> Iterator[None]:
         # A forward pass in training mode writes into buffers, whatever the gradients are.
         for buffer, arrived in buffers:
             buffer.copy_(arrived)
-
-
-def garbage(site: Site, round: int, released: Release) -> Release:
-    """Return what a broken hospital sends: noise N(0, 1) or NaN in the place of every number.
-
-    Integer tensors, such as batch counters, stay; the site itself goes on unharmed.
-    """
-    generator = site.generator(round, "garbage")
-    is_nan = site.hospital.calendar.garbage_kind == "nan"
-    tensors = dict(released.tensors)
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point():
-            noise = torch.randn(tensor.shape, generator=generator).to(tensor.dtype)
-            tensors[name] = torch.full_like(tensor, torch.nan) if is_nan else noise
-    return Release(tensors)

@@ -1,27 +1,50 @@
-"""From the sum of a round's releases to what the server has next."""
+"""From what a round's releases make together to what the server has next."""
+
+from dataclasses import dataclass
 
 from federated.exchange.exact import ExactSum
 from server.cell import Cell
-from server.rules import NotFiniteError, ServerState, step
+from server.noise import noised_mean
+from server.rules import Arrays, NotFiniteError, ServerState, step
 
 
-def stepped(cell: Cell, server: ServerState, total: ExactSum | None, round: int) -> ServerState:
+@dataclass(frozen=True)
+class Aggregate:
+    """What a round's releases make together.
+
+    Attributes:
+        mean: Their weighted mean, or what a rule puts in its place, by ``GROUP/NAME``.
+        weight: The sum of their weights.
+    """
+
+    mean: Arrays
+    weight: int
+
+    @classmethod
+    def of(cls, total: ExactSum | None) -> "Aggregate | None":
+        """Return the mean of a sum, None if nothing was added up."""
+        return None if total is None else cls(total.mean(), total.weight)
+
+
+def stepped(cell: Cell, server: ServerState, made: Aggregate | None, round: int) -> ServerState:
     """Return what the server has after its step; without any release it stays as it is.
 
     Args:
         cell: With the settings of the step and the method's own rule.
         server: What it had before.
-        total: The weighted sum of the releases.
+        made: What the releases make together.
         round: The round's number.
 
     Raises:
         RunStoppedError: a value is not finite; it is neither saved nor sent.
     """
-    if total is None:
+    if made is None:
         return server
-    settings, share = cell.config.server, total.weight / cell.weight_of_all
+    settings, share = cell.config.server, made.weight / cell.weight_of_all
+    mean = noised_mean(cell, made.mean, made.weight, round)
+    rule, untrained = cell.server_rule, cell.untrained
     try:
-        return step(server, total.mean(), settings, share=share, rule=cell.server_rule)
+        return step(server, mean, settings, share=share, rule=rule, untrained=untrained)
     except NotFiniteError as error:
         raise cell.stopped(
             round,

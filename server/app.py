@@ -8,15 +8,17 @@ from typing import Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from torch import nn
 
 from federated.config.schema import Config
 from federated.config.writing import study_from
 from federated.data import site_names
 from federated.exchange.fingerprint import code_digest
+from federated.exchange.norms import tensors_of
 from federated.exchange.sharing import WEIGHTS, as_group
 from federated.exchange.wire import ALL_SITES, Order
 from federated.learning.network import network_of
-from federated.methods import check_method, configured_boundary, rules_of
+from federated.methods import check_method, configured_boundary, rules_of, schema_of
 from federated.rollout.scenario import scenario_of
 from federated.runs.folder import choose_folder, claimed
 from server.cell import Cell
@@ -55,7 +57,9 @@ def main(grid: Grid, context: Context) -> None:
         record.mend()
         order = Order(*cells[0], 0, "", str(folder.absolute()), code_digest(), run=record.run)
         timeout = study.common.engine.timeout
-        hosts = register(grid, record, site_names(study.common), order=order, timeout=timeout)
+        schemas = {method: schema_of(c).digest for method, c in study.by_method.items()}
+        names = site_names(study.common)
+        hosts = register(grid, record, names, order=order, schemas=schemas, timeout=timeout)
         start = partial(open_cell, summing(grid), record, hosts, study.by_method)
         SideBySide(cells, start, lanes, relay, bool(study.common.calendars)).run()
         record.emit("run-ended")
@@ -104,7 +108,14 @@ def open_cell(
         train_images={site: host.train_images for site, host in sites.items()},
         everyone=tuple(hosts) if config.train.pooled else (),
         server_rule=rules.server,
+        untrained=untrained(model),
     )
+
+
+def untrained(model: nn.Module) -> frozenset[str]:
+    """Return the tensors of a network that no gradient trains, by ``GROUP/NAME``."""
+    tensors = tensors_of(model)
+    return frozenset(f"{WEIGHTS}/{n}" for n, tensor in tensors.items() if not tensor.requires_grad)
 
 
 def pooled(hosts: Mapping[str, Host]) -> dict[str, Host]:

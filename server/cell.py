@@ -46,6 +46,7 @@ class Cell:
         train_images: Training images of every site.
         everyone: Whom ``ALL_SITES`` stands for; empty where each site answers for itself.
         server_rule: What renews the method's own groups; None if it has none.
+        untrained: What of ``initial`` no gradient trains, such as running statistics.
     """
 
     grid: SummingGrid
@@ -60,6 +61,7 @@ class Cell:
     train_images: Mapping[str, int]
     everyone: tuple[str, ...] = ()
     server_rule: ServerRule | None = None
+    untrained: frozenset[str] = frozenset()
 
     @property
     def key(self) -> Key:
@@ -83,8 +85,9 @@ class Cell:
 
     @property
     def holds_updates(self) -> bool:
-        """Whether the server holds each update by itself, because not all may count."""
-        return self.shares and needs_every_update(self.config.rollout)
+        """Whether the server holds each update: not all may count, or it compares them."""
+        compares = self.config.server.compares_updates
+        return self.shares and (compares or needs_every_update(self.config.rollout))
 
     @property
     def by_examples(self) -> bool:

@@ -1,7 +1,7 @@
 """What a round leaves behind so that the next one can follow, even in another process.
 
 METHOD/seed-0/round-000007.safetensors, .json    weights, optimiser, choice so far
-METHOD/seed-0/shared.safetensors, .json          weights of the round chosen on validation
+METHOD/seed-0/shared.safetensors, .json          weights of the round that is kept
 METHOD/seed-0/before-SITE.safetensors, .json     weights and optimiser from before it joined
 """
 
@@ -41,8 +41,9 @@ class Checkpoint:
         sizes: Lengths and SHA-256 of the cell's own rows in each file of the run at that moment.
         standing: Where the cell stands in its rollout.
         round: Last finished round, 0 before the first.
-        best_round: Round whose mean validation score over the sites is the best so far.
-        best_score: That score; None before the first, and without validation images.
+        kept_round: Round whose weights are kept, by ``keep.rule`` and the mean validation score.
+        kept_score: What they were judged by; None before the first, and if by nothing.
+        scores: The mean validation score over the sites of the newest evaluations.
         finished: Whether the sites' last steps are done too.
     """
 
@@ -50,13 +51,14 @@ class Checkpoint:
     sizes: Mapping[str, Extent]
     standing: Standing = field(default_factory=Standing)
     round: int = 0
-    best_round: int = 0
-    best_score: float | None = None
+    kept_round: int = 0
+    kept_score: float | None = None
+    scores: tuple[float | None, ...] = ()
     finished: bool = False
 
     def facts(self) -> dict[str, Any]:
         """Return as JSON values all but what the server has."""
-        names = ("sizes", "round", "best_round", "best_score", "finished")
+        names = ("sizes", "round", "kept_round", "kept_score", "scores", "finished")
         return {name: getattr(self, name) for name in names} | {"standing": self.standing.facts()}
 
 
@@ -99,6 +101,7 @@ def load(folder: Path, whose: Mapping[str, Any], before: int | None = None) -> C
         check_lineage(_path(folder, round), facts.pop("whose", {}), whose)
         standing = Standing.from_facts(facts.pop("standing"))
         sizes = {name: (size, digest) for name, (size, digest) in facts.pop("sizes").items()}
+        facts["scores"] = tuple(facts["scores"])
         return Checkpoint(_unflat(tensors), sizes=sizes, standing=standing, **facts)
     if rounds:
         raise UserError(
@@ -134,7 +137,7 @@ def load_before(folder: Path, site: str) -> ServerState:
 
 
 def save_shared(folder: Path, shared: Arrays, round: int, score: float | None) -> None:
-    """Write the shared weights that validation prefers."""
+    """Write the shared weights that are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = {"round": round, "validation_score": score}
     write_tensors(folder / "shared.safetensors", _as_torch(group(shared, WEIGHTS)), facts)

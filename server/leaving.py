@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from federated.exchange.actions import Action
+from federated.exchange.wire import pack_groups
 from server import checkpoint
 from server.asking import ask
 from server.cell import Cell, RunStoppedError
@@ -19,6 +20,7 @@ def without_leavers(cell: Cell, before: Checkpoint, round: int) -> Checkpoint:
         standing = before.standing
         # A hospital that cannot be reached any more stops nobody.
         with suppress(RunStoppedError):
+            last_look(cell, before, site, round - 1)
             last_steps(cell, standing, [site], round - 1)
         hours = round_start(cell, standing, round)
         cell.emit("hospital-left", round=round, site=site, hours=hours)
@@ -47,10 +49,22 @@ def unlearned(cell: Cell, before: Checkpoint, site: str, round: int) -> Checkpoi
         before,
         server=checkpoint.load_before(cell.folder, site),
         standing=before.standing.forgets(site, round),
-        # Even an earlier round is the best only in comparison with those that are void.
-        best_round=0,
-        best_score=None,
+        # Even an earlier round was kept only in comparison with those that are void.
+        kept_round=0,
+        kept_score=None,
+        scores=(),
     )
+
+
+def last_look(cell: Cell, before: Checkpoint, site: str, round: int) -> None:
+    """Let a site that leaves between two evaluations keep the newest weights, if it prefers them.
+
+    Without this, one that leaves before the first evaluation would leave with no model at all. The
+    look is for its choice alone and no evaluation of the round, so its numbers are not recorded.
+    """
+    if not cell.config.eval.is_due(round, cell.config.rounds):
+        order = orders(cell, before.standing, [site], round)
+        ask(cell, Action.EVALUATE, order, pack_groups(before.server.shared))
 
 
 def last_steps(cell: Cell, standing: Standing, sites: Sequence[str], round: int) -> None:

@@ -81,8 +81,10 @@ def phase(cell: Cell, standing: Standing, site: str, round: int) -> str:
     return rollout.join if is_new and cell.shares else "full"
 
 
-def evaluators(cell: Cell, standing: Standing, roster: Roster) -> list[str]:
-    """Return the sites that are there and not busy training."""
+def evaluators(cell: Cell, standing: Standing, roster: Roster, round: int) -> list[str]:
+    """Return the sites that are there and not busy training; none in a round without evaluation."""
+    if not cell.config.eval.is_due(round, cell.config.rounds):
+        return []
     now = standing.hours
     return [s for s in roster.present if not cell.shares or standing.arrival.get(s, 0.0) <= now]
 

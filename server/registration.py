@@ -4,12 +4,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from flwr.app import Message
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from federated.errors import UserError
 from federated.exchange.actions import Action
 from federated.exchange.replies import NOTHING, Request, read
+from federated.exchange.schema import SCHEMAS
 from federated.exchange.wire import BadReplyError, Order, Report, pack_order
 from server.grids import by_group
 from server.record import Record
@@ -28,7 +29,13 @@ class Host:
 
 
 def register(
-    grid: Grid, record: Record, expected: Sequence[str], *, order: Order, timeout: float
+    grid: Grid,
+    record: Record,
+    expected: Sequence[str],
+    *,
+    order: Order,
+    schemas: Mapping[str, str],
+    timeout: float,
 ) -> dict[str, Host]:
     """Return the host of every site by name, once all of them have answered.
 
@@ -39,6 +46,7 @@ def register(
         record: Where it is recorded who has answered.
         expected: The run's sites.
         order: To open whatever a node hosts, before round 1.
+        schemas: The digest of what will be taken of a site, by method, for the site to agree to.
         timeout: Seconds to wait for an answer.
 
     Raises:
@@ -50,7 +58,9 @@ def register(
     while missing := sorted(set(expected) - set(hosts)):
         if new := sorted(set(grid.get_node_ids()) - asked):
             asked |= set(new)
-            replies = hosted(grid, record, new, expected=expected, order=order, timeout=timeout)
+            content = pack_order(replace(order, site=""), {})
+            content[SCHEMAS] = ConfigRecord(dict(schemas))
+            replies = hosted(grid, record, new, content, expected=expected, timeout=timeout)
             for node, report in replies:
                 check_new(report.site, hosts)
                 hosts[report.site] = Host(node, report.num_examples)
@@ -70,9 +80,9 @@ def hosted(
     grid: Grid,
     record: Record,
     nodes: Sequence[int],
+    content: RecordDict,
     *,
     expected: Sequence[str],
-    order: Order,
     timeout: float,
 ) -> list[tuple[int, Report]]:
     """Return a report of every site that some nodes host, each with its node.
@@ -80,7 +90,6 @@ def hosted(
     Raises:
         UserError: a node cannot open what it hosts, or does not answer.
     """
-    content = pack_order(replace(order, site=""), {})
     messages = [Message(content, node, Action.REGISTER, group_id=str(node)) for node in nodes]
     replies = by_group(grid, messages, timeout)
     reports = []

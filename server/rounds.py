@@ -11,9 +11,10 @@ from math import isfinite
 
 from federated.exchange.actions import Action
 from federated.exchange.wire import pack_groups
+from federated.learning.keeping import WINDOW, is_kept, judged
 from federated.runs.folder import RunFolder
 from server import checkpoint
-from server.aggregation import stepped
+from server.aggregation import Aggregate, stepped
 from server.asking import ask
 from server.cell import Cell, VaultLostError
 from server.checkpoint import Checkpoint
@@ -133,7 +134,7 @@ def plan(cell: Cell, before: Checkpoint, number: int) -> Round:
 def train(cell: Cell, round: Round) -> Round:
     """Return the round with the replies of those that train, all of the network or what is private.
 
-    Releases are added up where they are received, unless the policy may leave some out.
+    Releases are added up where they are received, unless some may be left out or they are compared.
     """
     full, frozen = (
         orders(cell, round.standing, sites, round.number)
@@ -154,12 +155,13 @@ def aggregate(cell: Cell, round: Round) -> Round:
     """
     if cell.holds_updates:
         return replace(round, server=with_updates(cell, round))
-    return replace(round, server=stepped(cell, round.server, round.trained.total, round.number))
+    made = Aggregate.of(round.trained.total)
+    return replace(round, server=stepped(cell, round.server, made, round.number))
 
 
 def evaluate(cell: Cell, round: Round) -> Round:
-    """Return the round with the new weights evaluated by all that are there and not busy."""
-    sites = evaluators(cell, round.standing, round.roster)
+    """Return the round with the new weights evaluated, if it is due, by all that are not busy."""
+    sites = evaluators(cell, round.standing, round.roster, round.number)
     asked = orders(cell, round.standing, sites, round.number)
     evaluated = ask(cell, Action.EVALUATE, asked, pack_groups(round.server.shared))
     standing = round.standing.saves(evaluated.by_site, round.number)
@@ -167,14 +169,16 @@ def evaluate(cell: Cell, round: Round) -> Round:
 
 
 def choose(cell: Cell, before: Checkpoint, round: Round) -> Checkpoint:
-    """Return the checkpoint after a round, whose weights are saved if they are the best so far."""
+    """Return the checkpoint after a round; its weights are saved if ``keep.rule`` prefers them."""
     after = replace(before, server=round.server, standing=round.standing, round=round.number)
-    reports, best = round.evaluated.reports, before.best_score
-    score = validation_score(reports)
-    if reports and (score is None or best is None or score > best):
-        checkpoint.save_shared(cell.folder, round.server.shared, round.number, score)
-        after = replace(after, best_round=round.number, best_score=score)
-    return after
+    if not round.evaluated.by_site:
+        return after
+    scores = (*before.scores, validation_score(round.evaluated.reports))[-WINDOW:]
+    judgement = judged(cell.config.keep.rule, scores)
+    if is_kept(judgement, before.kept_score):
+        checkpoint.save_shared(cell.folder, round.server.shared, round.number, judgement)
+        after = replace(after, kept_round=round.number, kept_score=judgement)
+    return replace(after, scores=scores)
 
 
 def record(cell: Cell, round: Round, *, seconds: float, **facts: float) -> None:
@@ -183,7 +187,9 @@ def record(cell: Cell, round: Round, *, seconds: float, **facts: float) -> None:
     reports = [report for replies in phases for report in replies.reports]
     cell.record.add(cell.method, cell.seed, round.number, [*reports, *traffic(*phases)])
     for report in round.evaluated.reports:
-        if report.split == "val" and not isfinite(report.metrics["loss"]):
+        # A loss of no image is one that the site withheld, since there are too few.
+        withheld = not report.num_examples
+        if report.split == "val" and not withheld and not isfinite(report.metrics["loss"]):
             cell.emit("not-finite", round=round.number, site=report.site)
     aucs = {r.site: r.metrics["auc"] for r in round.evaluated.reports if r.split == "val"}
     cell.emit(

@@ -1,6 +1,6 @@
 """How the sites' releases become the server's state: sum -> mean -> optimiser -> method's rule."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
@@ -69,6 +69,7 @@ def step(
     *,
     share: float = 1.0,
     rule: ServerRule | None = None,
+    untrained: Collection[str] = (),
 ) -> ServerState:
     """Return the state after the server has seen the sites' mean.
 
@@ -80,13 +81,14 @@ def step(
         settings: Of the server.
         share: The weight of the sites in the mean over that of all sites.
         rule: The method's own.
+        untrained: As for ``optimized``.
 
     Raises:
         NotFiniteError: a value of the new state is not finite.
         ValueError: the rule returns other arrays than the method's groups hold.
     """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        weights, memory = optimized(state, mean, settings)
+        weights, memory = optimized(state, mean, settings, untrained)
         groups = rule(ServerRound(state.shared, mean, share)) if rule is not None else {}
         shared = like(state.shared, {**weights, **groups})
     check_finite({**shared, **memory})
@@ -94,11 +96,18 @@ def step(
 
 
 def optimized(
-    state: ServerState, mean: Arrays, settings: Server
+    state: ServerState, mean: Arrays, settings: Server, untrained: Collection[str] = ()
 ) -> tuple[dict[str, Array], dict[str, Float64]]:
     """Return the new weights and what the optimiser remembers.
 
-    Integer tensors, such as batch counters, take the mean.
+    Integer tensors, such as batch counters, take the mean; so does what no gradient trains, since
+    an optimiser's step could lead a running variance below zero.
+
+    Args:
+        state: Before the round.
+        mean: The sites' weighted mean, by ``GROUP/NAME``.
+        settings: Of the server.
+        untrained: What no gradient trains, by ``GROUP/NAME``.
     """
     optimize, known = OPTIMIZERS[settings.optimizer], by_tensor(state.optimizer)
     weights: dict[str, Array] = {}
@@ -107,7 +116,7 @@ def optimized(
         if not name.startswith(f"{WEIGHTS}/"):
             continue
         weights[name] = np.asarray(mean[name])
-        if np.issubdtype(before.dtype, np.floating):
+        if np.issubdtype(before.dtype, np.floating) and name not in untrained:
             old, remembered = before.astype(np.float64), known.get(name, {})
             weights[name], remembering = optimize(old, weights[name], remembered, settings)
             memory |= {f"{kind}/{name}": array for kind, array in remembering.items()}

@@ -1,20 +1,24 @@
-"""Updates that the server holds one by one: a round policy may use them late or not at all."""
+"""Updates that the server holds one by one.
+
+A round policy may use them late or not at all, and a rule other than the mean compares them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from federated.exchange.sharing import WEIGHTS
 from federated.rollout.policy import Update, discount
-from server.aggregation import stepped
+from server.aggregation import Aggregate, stepped
 from server.cell import Cell
+from server.robust import bounded, judged
 from server.round_state import Round
-from server.rules import Array, Arrays, Contribution, ServerState, weighted_sum
+from server.rules import Array, Arrays, Contribution, ServerState
 
 
 def sent_updates(round: Round) -> list[Update]:
     """Return the updates that this round's training has sent on their way."""
     return [
-        Update(site, round.number, round.standing.arrival[site], reply.num_examples)
+        Update(site, round.number, round.standing.arrival.get(site, 0.0), reply.num_examples)
         for site, reply in round.trained.by_site.items()
     ]
 
@@ -25,17 +29,35 @@ def with_updates(cell: Cell, round: Round) -> ServerState:
     Raises:
         RunStoppedError: a value is not finite.
     """
-    if round.decision is None:
-        raise ValueError("updates are held, and no policy has decided which of them count")
-    server, waiting = with_releases(round), round.decision.waiting
-    parts = contributions(cell, server, round.decision.used, round.number)
-    total = weighted_sum(parts, by_examples=cell.by_examples) if parts else None
-    server = stepped(cell, server, total, round.number)
+    server, decision = with_releases(round), round.decision
+    used = sent_updates(round) if decision is None else list(decision.used)
+    waiting = () if decision is None else decision.waiting
+    made = compared(cell, server, used, round.number) if used else None
+    server = stepped(cell, server, made, round.number)
     return replace(
         server,
         releases={update.key: server.releases[update.key] for update in waiting},
         bases={update.round: server.bases[update.round] for update in waiting},
     )
+
+
+def compared(cell: Cell, server: ServerState, used: Sequence[Update], round: int) -> Aggregate:
+    """Return what the used updates make together by ``server.norm-bound`` and ``server.rule``.
+
+    Which of them were shortened or trusted is recorded.
+    """
+    settings = cell.config.server
+    parts = contributions(cell, server, used, round)
+    short = bounded(parts, server.shared, settings.norm_bound)
+    for place, length in short.lengths.items():
+        site = used[place].site
+        cell.emit("update-shortened", round=round, site=site, norm=length, bound=short.bound)
+    verdict = judged(short.parts, settings)
+    if verdict.chosen is not None:
+        sites = [used[place].site for place in verdict.chosen]
+        cell.emit("updates-chosen", round=round, sites=sites)
+    weight = sum(n if cell.by_examples else 1 for _, n in parts)
+    return Aggregate(verdict.mean, weight)
 
 
 def with_releases(round: Round) -> ServerState:

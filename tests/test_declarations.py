@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
-from test_plots import full_rows, write_run
 
 from federated import answers, plots, questions
 from federated.commands.questions import _OPTIONS
 from federated.errors import UserError
 from federated.plots.plot import Plot
-from federated.report import write_summary
 from federated.report.gallery import declared, plot_in
+from federated.report.markup import picture
 
 SHARED = {
     "answers": {"answer"},
@@ -62,21 +61,13 @@ def test_a_figure_without_a_caption_cannot_be_declared(file: str, caption: str) 
 
 @pytest.mark.parametrize("name", ["bn-drift", "tulip", "convergence-fedbn"])
 def test_a_name_of_no_figure_is_refused_and_gets_no_other_s_caption(
-    name: str, tmp_path: Path
+    name: str,
 ) -> None:
     with pytest.raises(UserError, match=f"'{name}' is the name of no figure; there are conv"):
         plot_in(name)
-    figure = tmp_path / f"{name}.png"
-    Figure().savefig(figure)
-    with pytest.raises(UserError, match=name):
-        write_summary(write_run(tmp_path / "run", full_rows(rounds=1)), [figure])
 
 
 @pytest.mark.parametrize(("inches", "is_narrow"), [(plots.SINGLE, True), (plots.DOUBLE, False)])
-def test_a_figure_of_one_column_is_not_blown_up_to_the_page(
-    inches: float, is_narrow: bool, tmp_path: Path
-) -> None:
+def test_a_figure_of_one_column_is_not_blown_up_to_the_page(inches: float, is_narrow: bool) -> None:
     figure = Figure(figsize=(inches, 1))
-    (path,) = plots.save(figure, tmp_path / "convergence")
-    page = write_summary(write_run(tmp_path / "run", full_rows(rounds=1)), [path]).read_text()
-    assert ("<img class=narrow" in page) == is_narrow
+    assert ('class="plot narrow"' in picture(figure, figure, "What is drawn.", "new")) == is_narrow

@@ -29,6 +29,16 @@ def processes_with(text: str) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
+def nothing_left(mark: str) -> bool:
+    """Return whether all processes with ``mark`` end soon; print the others."""
+    if wait_for(lambda: not processes_with(mark), 20):
+        return True
+    for pid in processes_with(mark):
+        words = (Path("/proc") / str(pid) / "cmdline").read_bytes().split(b"\0")
+        print(pid, named(pid), b" ".join(words).decode())
+    return False
+
+
 def wait_for(condition, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -107,7 +117,7 @@ def test_interrupted_run_goes_on(tiny, kind: str, tmp_path: Path) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"consilium resume {given['folder']}" in err and "Traceback" not in err
-    assert wait_for(lambda: not processes_with(mark), 60), processes_with(mark)
+    assert nothing_left(mark)
     goes_on_to_the_same_bits(tiny, given, settings)
 
 
@@ -129,7 +139,7 @@ def test_a_run_whose_ray_is_killed_says_how_to_go_on(tiny, name: str, tmp_path: 
         f" All rounds before are saved; go on with: consilium resume {given['folder']}"
     )
     assert "Traceback" not in err
-    assert wait_for(lambda: not processes_with(mark), 60), processes_with(mark)
+    assert nothing_left(mark)
     goes_on_to_the_same_bits(tiny, given, settings)
 
 
@@ -149,7 +159,7 @@ def test_nothing_outlives_a_killed_run(tiny, tmp_path: Path) -> None:
     assert len(processes_with(mark)) > 3
     process.kill()
     process.communicate(timeout=60)
-    assert wait_for(lambda: not processes_with(mark), 60), processes_with(mark)
+    assert nothing_left(mark)
 
 
 @needs_proc
@@ -162,4 +172,4 @@ def test_a_run_is_interrupted_while_ray_starts(tiny, tmp_path: Path) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err and "consilium: stopped" in err
-    assert wait_for(lambda: not processes_with(mark), 60), processes_with(mark)
+    assert nothing_left(mark)

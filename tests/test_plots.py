@@ -171,7 +171,7 @@ def test_methods_side_by_side_has_a_line_per_site(tmp_path: Path) -> None:
 def test_worst_is_the_least_auc_or_the_greatest_loss(
     tmp_path: Path, metric: str, worst: Callable[[list[float]], float]
 ) -> None:
-    rows = [(*r[:6], metric, *r[7:]) for r in full_rows() if r[4:7] == ("test", "current", "auc")]
+    rows = [(*r[:6], metric, *r[7:]) for r in full_rows() if r[4:7] == ("val", "current", "auc")]
     run = write_run(tmp_path, rows)
     figure = plots.worst_and_mean(run, metric)
     by_round = [[row[7] for row in rows if row[0] == "local" and row[2] == r] for r in range(1, 6)]

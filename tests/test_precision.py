@@ -57,12 +57,14 @@ def test_two_runs_of_one_config_differ_in_precision_by_their_processors(tmp_path
 def test_report_says_in_what_two_runs_differ(tmp_path: Path, capsys) -> None:
     here = run_on(tmp_path / "here", native=True, **{"train.lr": 0.5})
     run_on(tmp_path / "there", native=False, **{"train.lr": 0.25, "data.image-size": 96})
-    assert main(["report", str(here.folder), "--compare", str(tmp_path / "there")]) == 0
+    assert main(["report", str(here.folder), str(tmp_path / "there")]) == 0
     text = capsys.readouterr().out
     for line in ("computed precision, local: bf16, fp32", "data.image-size: 64, 96"):
         assert f"- {line}\n" in text
     assert "- train.lr, local: 0.5, 0.25\n" in text
-    assert main(["report", str(here.folder), "--compare", str(tmp_path / "none")]) == 2
+    page = (here.folder / "side-by-side.html").read_text()
+    assert "data.image-size: 64, 96" in page and "here: Convergence" in page
+    assert main(["report", str(here.folder), str(tmp_path / "none")]) == 2
 
 
 class Watching(nn.Module):

@@ -1,14 +1,19 @@
 """Starting Ray touches its inside in one place, for as long as it starts."""
 
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
+import psutil
 import pytest
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 from ray._private.node import Node
 from ray._private.services import get_node_ip_address
 from ray._raylet import AuthenticationMode, get_authentication_mode
+from test_interrupt import wait_for
 
-from federated.engine.ray import own, start
+from federated.engine.ray import own, start, tied
 
 
 def test_onlookers_are_methods_of_this_ray_and_come_back() -> None:
@@ -52,3 +57,52 @@ def test_signals_are_what_they_were_after_native_code_took_them() -> None:
         signal.signal(signal.SIGTERM, before)
     assert heard == [signal.SIGTERM] * 2
     assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_agents_and_workers_are_started_by_tied_for_as_long_as_ray_starts() -> None:
+    command, setup = getattr(services, own.AGENT_COMMAND), ray_constants.SETUP_WORKER_FILENAME
+    with own._tied():
+        assert getattr(services, own.AGENT_COMMAND)("agent", "folder") == [
+            *command("agent", "folder"),
+            tied.__file__,
+        ]
+        assert Path("/ray/workers", ray_constants.SETUP_WORKER_FILENAME) == Path(tied.__file__)
+    assert getattr(services, own.AGENT_COMMAND) is command
+    assert setup == ray_constants.SETUP_WORKER_FILENAME
+
+
+def test_a_worker_is_set_up_by_ray_only_if_there_is_something_to_set_up() -> None:
+    assert tied.program_of(["agent.py", "--head"]) == ["agent.py", "--head"]
+    plain = ["default_worker.py", "--node-id=1", "--language=PYTHON"]
+    assert tied.program_of(plain) == ["default_worker.py", "--node-id=1"]
+    for words in ([*plain, f"{tied.CONTEXT}{{}}"], ["-S", *plain]):
+        setup, *rest = tied.program_of(words)
+        assert rest == words and Path(setup).name == "setup_worker.py" and Path(setup).is_file()
+
+
+PARENT = """
+import os, subprocess, sys, time
+program, tied, out = sys.argv[1:]
+subprocess.Popen([sys.executable, tied, program, out], env={"RAY_RAYLET_PID": str(os.getpid())})
+time.sleep(60)
+"""
+CHILD = """
+import os, sys, time
+open(sys.argv[1] + ".new", "w").write(str(os.getpid()))
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+def test_a_tied_process_ends_with_its_parent(tmp_path: Path) -> None:
+    program, out = tmp_path / "child.py", tmp_path / "pid"
+    program.write_text(CHILD)
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, program, tied.__file__, out])
+    assert wait_for(out.exists, 60)
+    child = psutil.Process(int(out.read_text()))
+    parent.kill()
+    parent.wait()
+    child.wait(timeout=60)
+    late = [sys.executable, tied.__file__, program, out]
+    assert subprocess.run(late, env={"RAY_RAYLET_PID": "1"}, timeout=60).returncode == 1

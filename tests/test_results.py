@@ -32,7 +32,7 @@ def test_wide_keeps_a_site_whose_auc_is_undefined(run_tiny) -> None:
 
 
 def test_selected_is_the_row_of_the_kept_round(run_tiny) -> None:
-    run = run_tiny(methods="fedavg,local", rounds=3, eval__views="centre")
+    run = run_tiny(methods="fedavg,local", rounds=3, eval__views="centre", eval__test="rounds")
     every = run.wide("test")
     for row in run.selected("test").itertuples():
         place = (every["method"] == row.method) & (every["site"] == row.site)
@@ -54,7 +54,8 @@ def test_parquet_holds_the_same(run_tiny) -> None:
 
 
 def test_without_validation_images_the_last_round_is_kept(run_tiny) -> None:
-    run = run_tiny(methods="fedavg", rounds=3, data__val_fraction=0, eval__views="centre")
+    run = run_tiny(methods="fedavg", rounds=3, data__val_fraction=0, eval__views="centre",
+                   eval__test="rounds")  # fmt: skip
     assert "val" not in set(run.metrics["split"])
     final = run.wide("test", "kept").set_index("site")["loss"]
     last = run.wide("test").query("round == 3").set_index("site")["loss"]

@@ -47,6 +47,13 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in paths if p.name != "metrics.csv"}
 
 
+def same_files(one: Path, other: Path) -> None:
+    a, b = files(one), files(other)
+    assert a.keys() == b.keys()
+    for name in a:
+        assert a[name] == b[name], name
+
+
 @pytest.mark.parametrize("count", [1, 5, 8, 10, 14, 20, MESSAGES - 1])
 def test_resumed_is_uninterrupted(tiny, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {
@@ -67,11 +74,28 @@ def test_resumed_is_uninterrupted(tiny, count: int, monkeypatch: pytest.MonkeyPa
     pd.testing.assert_frame_equal(
         numbers(expected, "consilium"), numbers(found, "consilium"), check_exact=True
     )
-    a, b = files(expected.folder), files(found.folder)
-    assert a.keys() == b.keys()
-    for name in a:
-        assert a[name] == b[name], name
+    same_files(expected.folder, found.folder)
     assert list(found.events["kind"]).count("round-ended") == 3
+
+
+@pytest.mark.parametrize("rule", ["last", "smoothed"])
+def test_resumed_keeps_the_same_model_by_every_rule(
+    tiny, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"phantom__sites": 2, "rounds": 7, "methods": "fedbn", "keep__rule": rule}
+    whole, cut = tiny("whole", **few), tiny("cut", **few)
+    run(whole)
+    # In round 6 one hospital has evaluated, and with it judged five rounds, and the other has not.
+    monkeypatch.setattr("federated.engine.running.load_app", load_with(cut_after(2 + 5 * 4 + 3)))
+    with pytest.raises(PowerCutError):
+        run(cut)
+    monkeypatch.undo()
+    run(cut)
+    same_files(Path(whole["folder"]), Path(cut["folder"]))
+    kept = load(cut["folder"]).selected("val")
+    assert (
+        set(kept["kept_round"]) == {7} if rule == "last" else set(kept["kept_round"]) <= {5, 6, 7}
+    )
 
 
 def test_a_second_cell_resumes_without_repeating_the_first(

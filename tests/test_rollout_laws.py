@@ -191,7 +191,7 @@ def test_nothing_is_left_of_a_hospital_that_is_unlearned(run_tiny: RunTiny, meth
     # Whatever it sent, the federation ends the same: weights, and what the others keep.
     assert equal(weights(honest, method), weights(other, method))
     final = [
-        run.wide("test").query("round > 4").drop(columns=["method"]).reset_index(drop=True)
+        run.wide("val").query("round > 4").drop(columns=["method"]).reset_index(drop=True)
         for run in (honest, other)
     ]
     pd.testing.assert_frame_equal(*final)

@@ -17,6 +17,7 @@ from federated.plots.rollout_benefit import rollout_benefit
 from federated.plots.text import markdown
 from federated.report import save_all, summary_table, write_summary
 from federated.report.gallery import drawings, plot_in
+from federated.report.markup import sentence
 from federated.runs.reading import Run, load
 
 FIVE = ("alder", "birch", "cedar", "dogwood", "elm")
@@ -179,7 +180,7 @@ def test_a_run_that_is_no_rollout_says_so_and_has_none_of_the_figures(tmp_path: 
         with pytest.raises(plots.NothingToDrawError, match="no rollout"):
             draw(run)
     assert "Rollout" not in summary_table(run)
-    assert "Rollout" not in Page(write_summary(run, [])).text
+    assert "virtual" not in Page(write_summary(run, draw=False)).text
 
 
 def test_a_rollout_without_local_lacks_what_compares_with_it(tmp_path: Path) -> None:
@@ -188,7 +189,7 @@ def test_a_rollout_without_local_lacks_what_compares_with_it(tmp_path: Path) -> 
     drawn = {"rollout", "rollout-convergence", "rollout-target", "rollout-waiting"}
     assert saved & ROLLOUT == drawn
     assert list(table_by_method(run).columns) == ["method", "reached"]
-    assert "Who reached the target" in Page(write_summary(run, [])).text
+    assert "Who reached the target" in Page(write_summary(run, draw=False)).text
 
 
 def test_an_unfinished_rollout_has_a_page(tmp_path: Path) -> None:
@@ -204,7 +205,7 @@ def test_an_unfinished_rollout_has_a_page(tmp_path: Path) -> None:
     saved = save_all(run, tmp_path / "plots")
     assert {path.stem for path in saved} & ROLLOUT == {"rollout", "rollout-convergence"}
     assert "No model has been kept yet." in summary_table(run)
-    assert "Hours and waiting" not in Page(write_summary(run, saved)).text
+    assert "Hours and waiting" not in Page(write_summary(run, draw=False)).text
     with pytest.raises(plots.NothingToDrawError, match="fedavg"):
         plots.rollout(run, "fedavg")
     empty = write_rollout(tmp_path / "empty", [], [], sites=FIVE[:3])
@@ -212,15 +213,15 @@ def test_an_unfinished_rollout_has_a_page(tmp_path: Path) -> None:
 
 
 def test_the_page_holds_the_tables_the_figures_and_virtual_dates(five: Run) -> None:
-    figures = save_all(five, five.folder / "plots")
-    page = Page(write_summary(five, figures))
+    page = Page(write_summary(five))
     lines = page.text.split("\n")
-    assert len(page.sources) == len(figures)
+    # Each figure is there for a desk and for a phone.
+    assert len(page.sources) == 2 * len(list((five.folder / "plots").iterdir()))
     for table in (table for answer in answers() for table in answer.tables):
-        assert not table.rows(five).empty and table.title in lines and table.note in lines
-    assert lines.index("Rollout") < lines.index("Hours and waiting") < lines.index("Plots")
-    # A figure stands right behind the table that it belongs to.
+        assert not table.rows(five).empty and table.title in lines and sentence(table.note) in lines
     waiting = lines.index("Hours and waiting")
+    assert lines.index("Convergence") < lines.index("Over time") < waiting
+    # A figure stands right behind the table that it belongs to.
     assert (
         waiting < lines.index(plot_in("rollout-waiting").caption) < lines.index("Costs and gains")
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import torch
 from sites import ORDER, OpenTiny, arrived, copied, opener, same
 
 from clients import finish, work
-from clients.measuring import keep_if_better
+from clients.measuring import keep_by_rule
+from clients.site import Site
 from clients.vault import VERSIONS_KEPT, Vault, is_void, kept_name
 from federated.data.growing import first_images
 from federated.data.replaced import replaced_scanner, through_new_scanner
@@ -102,7 +104,7 @@ def test_too_few_images_train_nothing_and_are_evaluated(open_tiny, images: int) 
     assert (report.num_examples, report.metrics["steps"]) == (0, 0)
     assert work.train_frozen(site, order, shared) == [report]
     assert site.vault.load(before=9)[0] == {}
-    assert {r.split for r in work.evaluate(site, order, shared)} == {"val", "test"}
+    assert {r.split for r in work.evaluate(site, order, shared)} == {"val"}
     assert finish.finish(site, order)
 
 
@@ -150,14 +152,14 @@ def test_growth_and_new_scanner_go_together(open_tiny) -> None:
 
 
 def test_a_score_of_the_old_scanner_is_not_compared_with_one_of_the_new(open_tiny) -> None:
-    site = open_tiny("fedbn", {"new-scanner": 4})
+    site = open_tiny("fedbn", {"new-scanner": 4}, keep__rule="best")
 
     def score(round: int, week: float, auc: float) -> int:
         report = Report("phantom-1", "val", "current", 1, {"auc": auc, "loss": 1.0})
         order = replace(ORDER, round=round, week=week)
-        facts = site.vault.load(before=round)[1]
-        kept = keep_if_better(site, order, facts.get("kept"), [report], {})
-        site.vault.save(round, {}, {"kept": kept})
+        facts = keep_by_rule(site, order, site.vault.load(before=round)[1], [report], {})
+        site.vault.save(round, {}, facts)
+        kept = facts["kept"]
         found = site.vault.kept_model(round + 1)
         assert found is not None and found[1]["round"] == kept["round"]
         return int(kept["round"])
@@ -166,15 +168,43 @@ def test_a_score_of_the_old_scanner_is_not_compared_with_one_of_the_new(open_tin
     assert [score(4, 4, 0.6), score(5, 5, 0.5), score(6, 6, 0.7)] == [4, 4, 6]
 
 
-def test_predictions_that_are_not_finite_are_kept_only_for_want_of_others(open_tiny) -> None:
-    site, kept, rounds = open_tiny("fedbn"), None, []
-    for round, auc in enumerate((np.nan, np.nan, 0.6, np.nan, 0.7, 0.65), 1):
+def kept_rounds(site: Site, aucs: list[float]) -> list[int]:
+    """Return which round is kept after each of some evaluations, every one of them told twice."""
+    facts: dict[str, Any] = {}
+    rounds = []
+    for round, auc in enumerate(aucs, 1):
         # A network that diverged has NaN for every metric, the loss included.
         loss = np.nan if np.isnan(auc) else 1.0
         report = Report("phantom-1", "val", "current", 1, {"auc": auc, "loss": loss})
-        kept = keep_if_better(site, replace(ORDER, round=round), kept, [report], {})
-        rounds.append(kept["round"])
-    assert rounds == [1, 1, 3, 3, 5, 5]
+        order = replace(ORDER, round=round)
+        facts = keep_by_rule(site, order, facts, [report], {})
+        assert keep_by_rule(site, order, facts, [report], {}) == facts
+        rounds.append(facts["kept"]["round"])
+    return rounds
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("best", [1, 1, 3, 3, 5, 5]),
+        ("last", [1, 1, 3, 3, 5, 6]),
+        ("smoothed", [1, 1, 3, 3, 5, 6]),
+    ],
+)
+def test_predictions_that_are_not_finite_are_kept_only_for_want_of_others(
+    open_tiny, rule: str, expected: list[int]
+) -> None:
+    site = open_tiny("fedbn", keep__rule=rule)
+    assert kept_rounds(site, [np.nan, np.nan, 0.6, np.nan, 0.7, 0.66]) == expected
+
+
+def test_smoothed_keeps_the_last_of_the_best_five_and_the_newest_before_there_are_five(
+    open_tiny,
+) -> None:
+    site = open_tiny("fedbn", keep__rule="smoothed")
+    # Means of five: 0.54 at round 5, 0.60 at 6, 0.62 at 7, 0.56 at 8; the best single one is 2.
+    aucs = [0.5, 0.9, 0.4, 0.5, 0.4, 0.8, 1.0, 0.1]
+    assert kept_rounds(site, aucs) == [1, 2, 3, 4, 5, 6, 7, 7]
 
 
 # Garbage
@@ -206,6 +236,34 @@ def test_garbage_leaves_and_the_site_is_unharmed(open_tiny, kind: str, method: s
     assert same(
         good.tensors, work.train([site], replace(ORDER, week=4.0), arrived(site))[0].tensors
     )
+
+
+@pytest.mark.parametrize(("kind", "factor"), [("sign-flip", -1.0), ("scaled", 7.0)])
+def test_an_update_is_flipped_or_scaled_from_what_was_sent(
+    open_tiny, kind: str, factor: float
+) -> None:
+    site = open_tiny("fedbn", {"garbage": "2-4", "garbage-kind": kind, "garbage-scale": 7})
+    sent = arrived(site)
+    good = work.train([site], ORDER, sent)[0].tensors
+    bad = work.train([site], replace(ORDER, week=3.0), sent)[0].tensors
+    for name, tensor in good.items():
+        expected = sent[name] + factor * (tensor - sent[name])
+        torch.testing.assert_close(bad[name], expected, rtol=1e-5, atol=1e-6)
+        # The projection is not trained without a contrast.
+        assert torch.equal(bad[name], tensor) == name.startswith("weights/projection")
+
+
+def test_a_hospital_may_train_on_flipped_labels_for_a_while(open_tiny) -> None:
+    site = open_tiny("fedbn", {"garbage": "2-4", "garbage-kind": "label-flip"})
+    there, bad = site.at(1.0), site.at(3.0)
+    assert (bad.data.train.labels + there.data.train.labels == 1).all()
+    for split in ("val", "test"):
+        assert (bad.data.split(split).labels == there.data.split(split).labels).all()
+    good, spoilt = (
+        work.train([site], replace(ORDER, week=week), arrived(site))[0].tensors
+        for week in (1.0, 3.0)
+    )
+    assert not same(good, spoilt)
 
 
 # What a void makes of the vault

@@ -24,6 +24,7 @@ ROOMS = (
     "rollout",
     "phantom",
     "data",
+    "dp",
     "methods",
     "runs",
     "statistics",
@@ -34,6 +35,7 @@ ROOMS = (
     "questions",
     "report",
     "sweeps",
+    "deploy",
     "commands",
 )
 """The rooms of ``federated`` from the bottom to the top; each uses only those before it."""

@@ -1,32 +1,43 @@
 """The summary page and table against the numbers of synthetic run folders."""
 
-import base64
-import re
+import math
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 from conftest import RunTiny
+from scipy.stats import t
 from test_plots import Row, full_rows, write_run
 
 from federated import plots
 from federated.plots.numbers import values
-from federated.report import save_all, summary_table, write_summary
+from federated.report import summary_table, write_summary
+from federated.report.conclusion import ONE_SEED, conclusion
 from federated.report.effort import effort_sentence, effort_table
-from federated.report.tables import CHOSEN, cost_table, method_table, site_table
+from federated.report.markup import sentence
+from federated.report.tables import (
+    CHOSEN,
+    FINAL_AUC,
+    cost_table,
+    mark_of,
+    method_table,
+    site_table,
+)
 
 AUCS = {
-    ("local", "alder"): (0.80, 0.90),
-    ("local", "birch"): (0.70, 0.70),
-    ("fedavg", "alder"): (0.70, 0.80),
-    ("fedavg", "birch"): (0.60, 0.90),
+    ("local", "alder"): (0.80, 0.81),
+    ("local", "clover"): (0.70, 0.71),
+    ("fedavg", "alder"): (0.70, 0.708),
+    ("fedavg", "clover"): (0.821, 0.829),
 }
 
 
 def two_seeds() -> list[Row]:
     return [
-        (method, seed, 5, site, "test", "kept", metric, auc, 40 + (site == "birch"))
+        (method, seed, 5, site, "test", model, metric, auc, 40)
         for (method, site), pair in AUCS.items()
         for seed, auc in enumerate(pair)
+        for model in ("kept", "final")
         for metric in ("auc", "sensitivity", "specificity", "f1", "balanced_accuracy")
     ]
 
@@ -43,7 +54,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.sources += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data")]
+        found = [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data")]
+        self.sources += [source for source in found if source[:1] != "#"]
 
     def handle_data(self, data: str) -> None:
         self.text += data + "\n"
@@ -56,42 +68,74 @@ def cells(text: str, *starts: str) -> list[str]:
     return row
 
 
-def test_the_table_has_mean_and_sd_over_seeds_and_marks_what_is_worse_than_alone(
+def test_the_summary_opens_with_question_answer_and_intervals(tmp_path: Path) -> None:
+    text = summary_table(write_run(tmp_path, two_seeds(), ["local", "fedavg"], (0, 1)))
+    question, answer = text.split("\n\n")[:2]
+    answer = " ".join(answer.split("\n"))
+    assert question.startswith("Does each hospital gain by learning together")
+    assert "With fedavg, 1 of 2 gain AUC over training alone: clover +0.120 [" in answer
+    assert (
+        "Worse off: alder -0.101 [" in answer and "(40 test images a hospital, 2 seeds)" in answer
+    )
+
+
+def test_the_table_has_both_models_and_marks_what_is_surely_worse_than_alone(
     tmp_path: Path,
 ) -> None:
-    text = summary_table(write_run(tmp_path, two_seeds(), ["local", "fedavg"], (0, 1)))
-    # sd of (a, b) is |a - b| / sqrt(2).
-    assert cells(text, "alder", "local")[2:4] == ["40", "0.850 ± 0.071"]
-    assert cells(text, "alder", "fedavg")[2:5] == ["40", "0.750 ± 0.071 ↓", "0.750 ± 0.071"]
-    assert cells(text, "birch", "fedavg")[2:4] == ["41", "0.750 ± 0.212"]
-    assert CHOSEN in text
-    assert "worse than the hospital alone" in text
+    """Differences of the seeds: alder -0.100, -0.102; clover +0.121, +0.119; t of one is 12.706."""
+    run = write_run(tmp_path, two_seeds(), ["local", "fedavg"], (0, 1))
+    table = site_table(run).set_index(["site", "method"])
+    half = t.ppf(0.975, 1) * np.std([-0.100, -0.102], ddof=1) / math.sqrt(2)
+    told = f"-0.101 [{-0.101 - half:+.3f}, {-0.101 + half:+.3f}]"
+    assert table.loc[("alder", "fedavg"), "final − local"] == told
+    assert table.loc[("alder", "fedavg"), FINAL_AUC].endswith("] ↓")
+    assert not table[FINAL_AUC].drop(("alder", "fedavg")).str.endswith("↓").any()
+    assert mark_of("local") in summary_table(run)
+    assert CHOSEN in summary_table(run)
 
 
-def test_nothing_is_marked_where_no_hospital_was_alone(tmp_path: Path) -> None:
-    rows = [row for row in two_seeds() if row[0] != "local"]
-    run = write_run(tmp_path, rows, ["fedavg"], (0, 1))
+def test_no_mark_stands_where_the_interval_holds_zero_or_nobody_was_alone(tmp_path: Path) -> None:
+    one = [row for row in two_seeds() if row[1] == 0]
+    single = write_run(tmp_path / "one", one, ["local", "fedavg"])
+    assert "↓" not in summary_table(single)
+    assert ONE_SEED in " ".join(summary_table(single).split("\n"))
+    fedavg = [row for row in two_seeds() if row[0] != "local"]
+    run = write_run(tmp_path / "fedavg", fedavg, ["fedavg"], (0, 1))
     assert "↓" not in summary_table(run)
-    assert "sites worse than alone" not in method_table(run).columns
+    assert list(method_table(run).columns) == ["method", "sites", "worst site's AUC"]
 
 
-def test_means_over_sites_are_taken_seed_by_seed_and_named_unweighted(tmp_path: Path) -> None:
+def test_methods_are_compared_by_the_mean_over_sites_seed_by_seed(tmp_path: Path) -> None:
     run = write_run(tmp_path, two_seeds(), ["local", "fedavg"], (0, 1))
     local, fedavg = method_table(run).to_dict("records")
-    # Seeds: (0.80 + 0.70) / 2 and (0.90 + 0.70) / 2; (0.70 + 0.60) / 2 and (0.80 + 0.90) / 2.
-    assert local["mean AUC over sites (unweighted)"] == "0.775 ± 0.035"
-    assert fedavg["mean AUC over sites (unweighted)"] == "0.750 ± 0.141"
-    assert local["worst site's AUC"] == "0.700 ± 0.000 (birch)"
-    assert [local["sites worse than alone"], fedavg["sites worse than alone"]] == ["0", "1 ↓"]
+    # Seeds: (-0.100 + 0.121) / 2 and (-0.102 + 0.119) / 2.
+    mean, half = 0.0095, t.ppf(0.975, 1) * np.std([0.0105, 0.0085], ddof=1) / math.sqrt(2)
+    told = f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
+    assert fedavg["mean over sites of AUC − local"] == told
+    assert local["worst site's AUC"].endswith("(clover)")
+    assert [local["sites surely worse"], fedavg["sites surely worse"]] == ["0", "1 ↓"]
 
 
-def test_one_seed_has_no_sd_and_an_undefined_auc_is_a_dash(tmp_path: Path) -> None:
+def test_the_conclusion_is_about_the_method_that_validation_preferred(tmp_path: Path) -> None:
+    """On test images moon is the better one; that must choose nothing."""
+    rows: list[Row] = [
+        (method, seed, 5, "alder", split, "final", "auc", auc + seed / 1000, 40)
+        for method, aucs in {"local": (0.5, 0.5), "fedavg": (0.8, 0.6), "moon": (0.7, 0.9)}.items()
+        for split, auc in zip(("val", "test"), aucs, strict=True)
+        for seed in (0, 1)
+    ]
+    run = write_run(tmp_path, rows, ["local", "fedavg", "moon"], (0, 1))
+    assert conclusion(run).sentences[0].startswith("With fedavg, the one hospital gains")
+
+
+def test_an_undefined_auc_is_a_dash(tmp_path: Path) -> None:
     rows = [row for row in two_seeds() if row[1] == 0]
-    rows[0] = (*rows[0][:7], float("nan"), 40)
-    table = site_table(write_run(tmp_path, rows, ["local", "fedavg"])).set_index(["site", "method"])
-    assert table.loc[("alder", "local"), "AUC"] == "–"
-    assert table.loc[("birch", "local"), "AUC"] == "0.700"
-    assert method_table(write_run(tmp_path, rows, ["local", "fedavg"]))["sites"][0] == "1 of 2"
+    rows = [(*r[:7], math.nan, 40) if (r[0], r[3]) == ("local", "alder") else r for r in rows]
+    run = write_run(tmp_path, rows, ["local", "fedavg"])
+    table = site_table(run).set_index(["site", "method"])
+    assert table.loc[("alder", "local"), FINAL_AUC] == "–"
+    assert table.loc[("clover", "local"), FINAL_AUC] == "0.700 [interval unknown]"
+    assert method_table(run)["sites"][0] == "1 of 2"
 
 
 def trained(method: str, site: str, steps: float, images: float, seeds: int = 2) -> list[Row]:
@@ -117,8 +161,8 @@ def test_equal_training_is_stated_site_by_site(tmp_path: Path) -> None:
         "seen; birch 30 optimiser steps and 960 images seen."
     )
     assert effort_sentence(run) == sentence
-    assert sentence in summary_table(run)
-    assert sentence in Page(write_summary(run, [])).text
+    assert sentence in " ".join(summary_table(run).split("\n"))
+    assert sentence in Page(write_summary(run, draw=False)).text
 
 
 def test_unequal_training_is_warned_of_where_it_is(tmp_path: Path) -> None:
@@ -129,7 +173,7 @@ def test_unequal_training_is_warned_of_where_it_is(tmp_path: Path) -> None:
     sentence = effort_sentence(run)
     assert sentence.startswith("WARNING: the methods did not train each hospital equally long")
     assert sentence.endswith(": birch 224 to 608 optimiser steps and 6,800 to 18,460 images seen.")
-    assert sentence in summary_table(run)
+    assert sentence in " ".join(summary_table(run).split("\n"))
     assert effort_table(run).to_numpy().tolist() == [
         ["alder", "local", "600", "19,200"],
         ["alder", "fedavg", "600", "19,200"],
@@ -158,7 +202,7 @@ def test_the_page_holds_the_numbers_the_failures_and_the_environment(tmp_path: P
     rows += [(*row[:5], "personalised", *row[6:]) for row in rows if row[5] == "kept"]
     rows += [("fedavg", 0, 5, "alder", "val", "final", "chose_personalised", 1.0, 30)]
     run = write_run(tmp_path, rows, events=events, name="tulip")
-    path = write_summary(run)
+    path = write_summary(run, draw=False)
     assert path == tmp_path / "summary.html"
     page = Page(path)
     lines = page.text.split("\n")
@@ -169,31 +213,34 @@ def test_the_page_holds_the_numbers_the_failures_and_the_environment(tmp_path: P
     assert "\n".join(["fedavg", "0", "alder", "personalised", "2"]) in "\n".join(lines[start:])
     assert f"{final:.3f}" in lines[start:]
     assert "\n".join(["fedavg", "0", "3", "birch", "no answer within 9 s"]) in page.text
-    for word in ("tulip", "2031-05-06 07:08 UTC", "torch 9.8.7", "Abacus 3000", "c0ffee", CHOSEN):
+    for word in (
+        "tulip",
+        "2031-05-06 07:08 UTC",
+        "torch 9.8.7",
+        "Abacus 3000",
+        "c0ffee",
+        sentence(CHOSEN),
+    ):
         assert word in page.text
-    for text in site_table(run)["AUC"]:
-        assert text in lines
+    for text in site_table(run)[FINAL_AUC]:
+        assert text.split(" ")[0] in lines
 
 
-def test_the_page_needs_nothing_from_elsewhere_and_holds_the_saved_figures(tmp_path: Path) -> None:
+def test_the_page_needs_nothing_from_elsewhere_and_holds_every_figure_twice(tmp_path: Path) -> None:
     run = write_run(tmp_path, full_rows(rounds=2))
-    figures = save_all(run, tmp_path / "drawn")
-    path = write_summary(run, figures)
+    path = write_summary(run)
     page = Page(path)
-    prefix = "data:image/png;base64,"
-    assert [base64.b64decode(source.removeprefix(prefix)) for source in page.sources] == [
-        figure.read_bytes() for figure in figures
-    ]
-    assert "script" not in page.tags and "link" not in page.tags
-    assert not re.search(r"https?://|@import|url\(", path.read_text())
-    assert not (tmp_path / "plots").exists()
+    saved = list((tmp_path / "plots").iterdir())
+    assert len(page.sources) == 2 * len(saved) > 10
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
+    assert "link" not in page.tags and path.stat().st_size < 5e6
 
 
 def test_names_are_text_not_html(tmp_path: Path) -> None:
     name = '<script>alert("1")</script>&|'
     run = write_run(tmp_path, full_rows(sites=[name], rounds=1), name="<i>run")
-    page = Page(write_summary(run, []))
-    assert {"script", "i"}.isdisjoint(page.tags)
+    page = Page(write_summary(run, draw=False))
+    assert "i" not in page.tags and page.tags.count("script") == 0
     assert name in page.text and "<i>run" in page.text
     # A pipe would be one more column.
     assert cells(summary_table(run), name.replace("|", r"\|"), "local")[2] == "40"
@@ -202,12 +249,12 @@ def test_names_are_text_not_html(tmp_path: Path) -> None:
 def test_an_unfinished_run_says_so_and_an_empty_one_has_a_page(tmp_path: Path) -> None:
     begun = [row for row in full_rows(rounds=2) if row[5] == "current"]
     run = write_run(tmp_path, begun)
-    assert "3 of 3 (method, seed)" in Page(write_summary(run, [])).text
+    assert "3 of 3 (method, seed)" in Page(write_summary(run, draw=False)).text
     assert "No model has been kept yet." in summary_table(run)
     empty = write_run(tmp_path / "empty", [])
     assert "Environment" in Page(write_summary(empty)).text
     whole = write_run(tmp_path / "whole", full_rows())
-    assert "not finished" not in Page(write_summary(whole, [])).text
+    assert "not finished" not in Page(write_summary(whole, draw=False)).text
 
 
 def test_a_real_run_has_every_figure_and_its_roc_has_the_reported_auc(run_tiny: RunTiny) -> None:

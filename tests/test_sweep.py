@@ -16,7 +16,11 @@ from clients.app import app as client_app
 from federated.commands.main import main
 from federated.errors import UserError
 from federated.exchange.wire import unpack_order
+from federated.runs.reading import load
+from federated.statistics.images import scored
+from federated.statistics.methods import against
 from federated.sweeps import page
+from federated.sweeps.intervals import compare_of, interval_tables, scored_cells
 from federated.sweeps.plan import read_sweep
 from federated.sweeps.tables import latex, numbers, table_of
 
@@ -74,6 +78,12 @@ def test_a_wrong_grid_is_one_sentence(tmp_path: Path, grid: str, sentence: str) 
         read_sweep(file, {})
 
 
+def test_a_folder_of_one_run_is_refused_with_what_to_write_instead(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("[grid]\nseeds = [0, 1]\n")
+    with pytest.raises(UserError, match=r"with --to FOLDER"):
+        read_sweep(tmp_path / "a.toml", {"folder": "runs/mine"})
+
+
 def test_a_sweep_is_cut_off_goes_on_and_adds_up(
     sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +112,7 @@ def test_a_sweep_is_cut_off_goes_on_and_adds_up(
     own = scores[scores["site"] == "phantom-2"]
     expected = roc_auc_score(own["label"], own["final"])
     np.testing.assert_allclose(metrics.query(asked)["value"], expected, rtol=1e-12)
+    assert own["group"].min() == 0 and set(facts["thresholds"]["phantom-2"]) == {"kept", "final"}
     table = pd.read_csv(tmp_path / "runs" / "table.csv")
     aucs = table.query(f"{asked} and method == 'consilium-memory-size-64'")["value"]
     found = numbers(kept).query(
@@ -116,6 +127,26 @@ def test_a_sweep_is_cut_off_goes_on_and_adds_up(
     once = page.written(text, tmp_path)
     assert once.startswith("before ") and once.endswith(" after") and "STALE" not in once
     assert (kept / "table.md").read_text() in once and page.written(once, tmp_path) == once
+
+
+def test_kept_scores_give_the_intervals_of_the_run_itself(sweep: Any, tmp_path: Path) -> None:
+    assert main([*sweep("seeds = [0, 1]", methods="local,fedavg"), "--quiet"]) == 0
+    kept, run = tmp_path / "kept", load(tmp_path / "runs" / "all")
+    (models,) = scored_cells(kept, "kept").values()
+    whole = {(one.site, one.method): one for one in scored([run], "kept")}
+    assert len(models) == len(whole) == 4
+    for one in models:
+        other = whole[one.site, one.method]
+        assert one.is_grouped and one.mean_auc == other.mean_auc
+        np.testing.assert_array_equal(one.thresholds, other.thresholds)
+        np.testing.assert_array_equal(one.scores, other.scores)
+    compare = compare_of(kept)
+    assert compare == run.study.common.compare
+    levels, differences = interval_tables(models, compare)
+    assert list(levels["method"]) == ["local", "fedavg"] * 2
+    verdicts = against(list(whole.values()), "local", compare)["verdict"]
+    assert list(differences["verdict"]) == list(verdicts)
+    assert (kept / "table.md").read_text().count("Holm's correction") == 1
 
 
 def test_a_cell_that_stops_is_retried_and_named(

@@ -76,7 +76,7 @@ def test_each_round_and_the_end(views: str, augment: bool, expected: tuple[str, 
 def test_a_run_ends_with_the_views_it_was_asked_for(run_tiny) -> None:
     same = {}
     for views in ("crops", "centre"):
-        run = run_tiny(views, eval__views=views, rounds=1)
+        run = run_tiny(views, eval__views=views, eval__test="rounds", rounds=1)
         rows = run.metrics.query("metric == 'loss' and split == 'test'")
         losses = rows.pivot(index="site", columns="model", values="value")
         assert (losses["kept"] == losses["final"]).all()

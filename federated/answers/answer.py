@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from federated.errors import UserError
 from federated.plots.plot import Plot
 from federated.plots.style import save
 from federated.plots.time_axis import needs_timeline
@@ -42,6 +43,14 @@ class Answer:
     figures: tuple[Plot, ...]
     nothing: str
     check: Callable[[Run], None] = needs_timeline
+
+    def suits(self, run: Run) -> bool:
+        """Return whether the run can be asked."""
+        try:
+            self.check(run)
+        except UserError:
+            return False
+        return True
 
     def write_numbers(self, run: Run) -> Path:
         """Write all numbers into ``answers/`` of the run's folder, and return the path."""

@@ -46,9 +46,9 @@ def numbers(run: Run, target: float | None = None) -> pd.DataFrame:
 
     Returns:
         One row per method, seed, site: ``target`` (AUC), ``reached_hours`` and ``reached_week``
-        (since week 0), ``after_hours`` (since its own go-live), ``test_auc`` at that moment, the
-        same times for it alone, ``alone_hours`` and ``alone_after_hours``, and ``sooner_weeks``,
-        how much sooner than alone.
+        (since week 0), ``after_hours`` (since its own go-live), ``test_auc`` at that moment (NaN
+        unless test images were looked at in rounds), the same times for it alone, ``alone_hours``
+        and ``alone_after_hours``, and ``sooner_weeks``, how much sooner than alone.
     """
     by_name, frame = hospitals(run), evaluations(run)
     # A hospital that was never evaluated has never reached it.
@@ -124,8 +124,9 @@ def table_by_site(run: Run, target: float | None = None) -> pd.DataFrame:
         "after": (f"{unit} after it joined", "{:.1f}"),
         "alone_after": ("the same alone", "{:.1f}"),
         "sooner": (f"{unit} sooner", "{:+z.1f}"),
-        "test_auc": ("test AUC then", "{:.3f}"),
     }
+    if frame["test_auc"].notna().any():
+        columns = {**columns, "test_auc": ("test AUC then", "{:.3f}")}
     return text_table(frame, ["site", "method"], columns)
 
 
@@ -221,7 +222,8 @@ def with_target(target: float | None) -> Answer:
             TextTable(
                 "When each hospital reached its target",
                 partial(table_by_site, target=target),
-                "virtual time; test AUC at that moment, never used to choose it",
+                "virtual time; runs with eval.test = rounds have the test AUC at that moment, too, "
+                "which is never used to choose it",
             ),
         ),
         (

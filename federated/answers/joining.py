@@ -43,7 +43,7 @@ def numbers(run: Run) -> pd.DataFrame:
         One row per method, seed and joiner: ``week`` in which it joined, ``own_gain`` (test AUC of
         its kept model over alone), ``others`` (how many hospitals the change is a mean over) and
         ``others_change`` (their validation AUC, from each one's last evaluation before the joining
-        round to its last within 3 rounds after).
+        round to its last within 3 rounds after, or ``eval.every`` if these are more).
     """
     joined = events(run, "hospital-joined", [*ROUND, "site", "hours"])
     joined = joined[joined["method"].isin(sharing_methods(run))]
@@ -51,7 +51,8 @@ def numbers(run: Run) -> pd.DataFrame:
     joined = joined.drop_duplicates(SITE)
     joined = joined[joined["round"] > joined.groupby(CELL)["round"].transform("min")]
     aucs = evaluations(run).dropna(subset=["val"])
-    of_cell = {cell: Aucs(rows) for cell, rows in aucs.groupby(CELL)}
+    after = max(ROUNDS_AFTER_JOIN, run.study.common.eval.every)
+    of_cell = {cell: Aucs(rows, after) for cell, rows in aucs.groupby(CELL)}
     rows = []
     for method, seed, round, joiner, hours in joined.itertuples(index=False, name=None):
         change = pd.Series(dtype=float)
@@ -69,16 +70,18 @@ class Aucs:
 
     Args:
         rows: Rows of ``evaluations``.
+        after: Rounds after a joining that are looked at.
     """
 
-    def __init__(self, rows: pd.DataFrame) -> None:
+    def __init__(self, rows: pd.DataFrame, after: int) -> None:
+        self._after = after
         self._aucs = rows.pivot(index="round", columns="site", values="val")
         # Once for all newcomers: to go through all rounds again for each would be quadratic.
         self._latest = self._aucs.ffill()
 
     def change_around(self, round: int) -> pd.Series:
-        """Return each site's last AUC within 3 rounds since ``round`` minus its last before."""
-        after = self._aucs.loc[round : round + ROUNDS_AFTER_JOIN].ffill()
+        """Return each site's last AUC in the rounds since ``round`` minus its last before."""
+        after = self._aucs.loc[round : round + self._after].ffill()
         return self._last(after) - self._last(self._latest.loc[: round - 1])
 
     def _last(self, aucs: pd.DataFrame) -> pd.Series:
@@ -177,8 +180,8 @@ ANSWER = Answer(
             "Newcomers",
             table,
             "change of the others: validation AUC from their last evaluation before to 3 rounds "
-            "after, an observed difference and not the newcomer's doing; for that: consilium "
-            "contribution",
+            "after (or eval.every, if more), an observed difference and not the newcomer's doing; "
+            "for that: consilium contribution",
         ),
     ),
     (

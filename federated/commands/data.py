@@ -12,6 +12,7 @@ from federated.errors import UserError
 
 if TYPE_CHECKING:
     from federated.config.schema import Common
+    from federated.config.study import Study
     from federated.data.checking.survey import Surveyed
 
 
@@ -56,7 +57,12 @@ def _verb(verbs: Any, name: str, call: Any, meaning: str) -> argparse.ArgumentPa
 
 
 def config_of(words: list[str]) -> "Common":
-    """Return the settings of at most one .toml file and key=value words."""
+    """Return the settings that all methods share, as ``study_of`` reads them."""
+    return study_of(words).common
+
+
+def study_of(words: list[str]) -> "Study":
+    """Return the study of at most one .toml file and key=value words."""
     from federated.config.given import parse_overrides, read_config
     from federated.config.study import parse
 
@@ -64,7 +70,7 @@ def config_of(words: list[str]) -> "Common":
     if len(files) > 1:
         raise UserError(f"'{files[1]}' is one file too many; give one config and key=value words.")
     given = read_config(Path(files[0]) if files else None)
-    return parse({**given, **parse_overrides(word for word in words if "=" in word)}).common
+    return parse({**given, **parse_overrides(word for word in words if "=" in word)})
 
 
 def _surveyed(arguments: argparse.Namespace) -> "tuple[Common, tuple[Surveyed, ...]]":

@@ -86,7 +86,7 @@ class Display:
     def _advance(self, event: Mapping[str, Any]) -> None:
         cell = event["method"], event["seed"]
         self.speed = event["images"] / event["seconds"] * max(1, len(self.cells))
-        self.auc[cell] = event["val_auc"]
+        self.auc[cell] = event["val_auc"] or self.auc[cell]  # a round may go without evaluation
         known = {site: auc for site, auc in event["val_auc"].items() if auc is not None}
         self.best |= {site: max(auc, self.best.get(site, auc)) for site, auc in known.items()}
         if "week" in event:

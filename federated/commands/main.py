@@ -14,8 +14,10 @@ from federated.commands import (
     catalogue,
     comparing,
     data,
+    deploying,
     folders,
     machine,
+    policy,
     questions,
     sweep,
     unseen,
@@ -23,7 +25,6 @@ from federated.commands import (
 from federated.commands.ending import (
     BROKEN_PIPE,
     Output,
-    Unheard,
     complain,
     in_folder,
     open_streams,
@@ -32,6 +33,7 @@ from federated.commands.ending import (
     stopping,
 )
 from federated.commands.parsing import Parser, parsed
+from federated.commands.reporting import conclude, say, write_report, write_reports
 from federated.errors import UserError
 
 # Neither a simulation nor its sites talk to anyone: Flower's telemetry and update check stay off.
@@ -103,20 +105,29 @@ def _parser() -> tuple[Parser, Any]:
     _add_output(resume)
     resume.set_defaults(call=_execute, read=_given_before, new=False, dry_run=False)
 
-    report = commands.add_parser("report", help="draw plots and the summary page of a run again")
-    report.add_argument("folder", type=Path, help="the run's folder")
-    report.add_argument(
-        "--compare", type=Path, metavar="RUN", help="say in what settings another run differs"
+    report = commands.add_parser(
+        "report",
+        help="one file with every answer and figure of a run, or of several side by side",
+        epilog="examples: consilium report runs/demo · consilium report runs/a runs/b --to ab.html",
     )
-    report.set_defaults(call=lambda a: _report(a.folder, compare=a.compare))
+    report.add_argument("folders", type=Path, nargs="+", metavar="RUN", help="folders of runs")
+    report.add_argument(
+        "--to",
+        type=Path,
+        metavar="FILE.html",
+        help="where the page of several runs goes (side-by-side.html in the first one's folder)",
+    )
+    report.set_defaults(call=lambda a: write_reports(a.folders, a.to))
 
     data.add(commands)
+    policy.add(commands)
     answers.add(commands)
     comparing.add(commands)
     unseen.add(commands)
     questions.add(commands)
     sweep.add(commands)
     machine.add(commands)
+    deploying.add(commands)
     folders.add(commands)
     beginning.add(commands)
     catalogue.add(commands, parser)
@@ -178,7 +189,7 @@ def _execute(arguments: argparse.Namespace) -> None:
     study, style = parse(given), str(arguments.style)
     folder = choose_folder(study.common, new=arguments.new)
     if study.common.engine.kind == "ray" and not arguments.dry_run:
-        _say("starting Ray …", style)
+        say("starting Ray …", style)
         start_ahead(study.common.engine.address)
     with without_collector():
         from federated.commands.forecast import forecast
@@ -190,13 +201,13 @@ def _execute(arguments: argparse.Namespace) -> None:
     with preparing(style=style) as report:
         summaries = prepare(study.common, report)
     for line in site_lines(summaries):
-        _say(line, style)
+        say(line, style)
     if arguments.dry_run:
         print(forecast(study, summaries))
         return
     if not study.common.folder:
         folder = claimed(folder)
-    _say(f"run folder: {folder}", style)
+    say(f"run folder: {folder}", style)
     try:
         with progress(study, sites, style=style) as shown, stoppable(shown) as listener:
             carry_out({**given, "folder": str(folder)}, listener)
@@ -206,47 +217,8 @@ def _execute(arguments: argparse.Namespace) -> None:
     except OSError as error:
         raise in_folder(error, folder) from None
     if arguments.report:
-        _report(folder, style=style)
-    _conclude(folder, style)
-
-
-def _say(text: str, style: str) -> None:
-    if style == "auto":
-        print(text, file=Unheard(sys.stderr))
-
-
-def _conclude(folder: Path, style: str) -> None:
-    """Print the last line of a run: with ``--quiet`` where it is, with ``--json`` what came out."""
-    from federated.runs.folder import RunFolder
-
-    if style == "json":
-        from federated.commands.conclusion import conclusion
-        from federated.runs.reading import load
-
-        print(conclusion(load(folder)))
-    elif style == "quiet":
-        page = RunFolder(folder).summary
-        print(f"ended: {page if page.exists() else folder}")
-
-
-def _report(folder: Path, *, style: str = "auto", compare: Path | None = None) -> None:
-    from federated.lazy import without_collector
-
-    with without_collector():
-        from federated.report import comparison_text, save_all, summary_table, write_summary
-        from federated.runs.reading import load
-    run = load(folder)
-    compared = comparison_text(run, load(compare)) if compare else ""
-    _say("drawing plots and the summary page …", style)
-    try:
-        run.write_parquet()
-        plots = save_all(run, run.files.plots)
-        page = write_summary(run, plots)
-    except OSError as error:
-        raise in_folder(error, folder) from None
-    if style == "auto":
-        print(summary_table(run) + compared)
-        print(f"\nsummary: {page}\nplots:   {run.files.plots} ({len(plots)} pictures)")
+        write_report(folder, style=style)
+    conclude(folder, style)
 
 
 if __name__ == "__main__":

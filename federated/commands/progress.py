@@ -45,9 +45,13 @@ def plain_line(event: Mapping[str, Any]) -> str | None:
         week = f", week {event['week']:.4g}" if "week" in event else ""
         speed = event["images"] / event["seconds"]
         cost = f"{event['seconds']:.1f} s, {speed:.0f} images/s"
-        return f"{where}{week}: val AUC {auc_text(event['val_auc'])} | {cost}"
+        aucs = f"val AUC {auc_text(event['val_auc'])} | " if event["val_auc"] else ""
+        return f"{where}{week}: {aucs}{cost}"
     if kind in DEEDS:
         return f"{where}: {event['site']} {DEEDS[kind]}"
+    if kind == "update-shortened":
+        lengths = f"norm {event['norm']:.3g}, the bound is {event['bound']:.3g}"
+        return f"{where}: the update of {event['site']} is shortened ({lengths})"
     if kind == "site-failed":
         what = f"{event['site']} left out ({event['action']}): {event['reason']}"
         return f"{where}: {what}"

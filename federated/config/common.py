@@ -98,7 +98,7 @@ class Phantom:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How models are shown images when they are evaluated."""
+    """When models are evaluated, and how they are shown images then."""
 
     views: str = setting(
         "crops",
@@ -106,6 +106,57 @@ class Evaluation:
         "5 crops x 4 flips; centre: a centre crop always; whole: the whole image resized, as "
         "published; without train.augment it is always whole, as training is then",
         choices=("centre", "crops", "whole"),
+    )
+    every: int = setting(
+        1,
+        "rounds from one evaluation to the next: of every k-th round and the last; what is kept is "
+        "one of these",
+        low=1,
+    )
+    test: str = setting(
+        "kept",
+        "when test images are looked at: kept: at the end, by the models that are kept; rounds: by "
+        "the weights of each evaluated round, too",
+        choices=("kept", "rounds"),
+    )
+
+    def is_due(self, round: int, rounds: int) -> bool:
+        """Return whether the weights of a round are evaluated, out of so many rounds."""
+        return round % self.every == 0 or round == rounds
+
+
+@dataclass(frozen=True)
+class Egress:
+    """What a simulation's sites let leave; a real site's own policy file says it instead."""
+
+    digits: int = setting(
+        -1, "decimals of every number that a site reports; -1: all of them", low=-1, high=15
+    )
+    minimum: int = setting(
+        0,
+        "fewest images of the rarer class behind a rate that leaves a site, and of a split behind "
+        "a count; 0: no least number",
+        low=0,
+        high=1_000_000,
+    )
+    mantissa_bits: int = setting(
+        0,
+        "leading bits of the fraction that are kept of each shared weight, float32 has 23; the "
+        "rest is rounded away; 0: all",
+        low=0,
+        high=52,
+    )
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Which model is kept of the rounds that were evaluated."""
+
+    rule: str = setting(
+        "best",
+        "last: that of the last round; best: that of the highest validation AUC; smoothed: the "
+        "last of the five evaluations in a row whose mean validation AUC is highest",
+        choices=("last", "best", "smoothed"),
     )
 
 
@@ -180,6 +231,8 @@ class Common:
     partition: Partition = field(default_factory=Partition)
     phantom: Phantom = field(default_factory=Phantom)
     eval: Evaluation = field(default_factory=Evaluation)
+    egress: Egress = field(default_factory=Egress)
+    keep: Keep = field(default_factory=Keep)
     engine: Engine = field(default_factory=Engine)
     rollout: Rollout = field(default_factory=Rollout)
     compare: Compare = field(default_factory=Compare)

@@ -16,6 +16,10 @@ from federated.errors import UserError, absolute_path, shown
 
 DATA_PATHS = (*SOURCES, "cache")
 """Settings of ``Data`` that name a place on the disk."""
+DATA_PLACES = tuple(f"data.{name.replace('_', '-')}" for name in DATA_PATHS)
+"""The same as dotted keys: data, or their cache, on a disk."""
+FILES = ("modules", "model.start", "rollout.scenario")
+"""Other settings that name files; a run that has one is another run without it."""
 
 
 def same_numbers(one: Study, other: Study) -> bool:

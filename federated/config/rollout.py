@@ -91,9 +91,11 @@ class Calendar:
     garbage: str = setting("", f"when it sends garbage: {WINDOWS}")
     garbage_kind: str = setting(
         "noise",
-        "what it sends then: noise in the place of weights, or nan",
-        choices=("noise", "nan"),
+        "what it sends then: noise or nan in the place of weights, its update with its sign "
+        "flipped or scaled, or one of training on flipped labels",
+        choices=("noise", "nan", "sign-flip", "scaled", "label-flip"),
     )
+    garbage_scale: float = setting(10.0, "by how much a scaled update is too long", low=0, high=1e6)
     new_scanner: str = setting("", f"when its scanner is replaced: {MOMENT}; empty: never")
     new_scanner_shift: float = setting(
         1.0, "how different the new scanner is: 0 not at all, 1 clearly", low=0, high=3

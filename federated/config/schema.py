@@ -6,7 +6,7 @@ printed from them by ``consilium config --markdown``.
 
 from dataclasses import dataclass, field, fields
 
-from federated.config.common import Common, Data, Engine, Evaluation, Partition, Phantom
+from federated.config.common import Common, Data, Egress, Engine, Evaluation, Partition, Phantom
 from federated.config.fields import setting
 
 __all__ = [
@@ -16,12 +16,14 @@ __all__ = [
     "Config",
     "Contrast",
     "Data",
+    "Egress",
     "Engine",
     "Evaluation",
     "Model",
     "Partition",
     "Personalise",
     "Phantom",
+    "Privacy",
     "Server",
     "Sharing",
     "Train",
@@ -160,6 +162,29 @@ class Server:
     norm_limit: float = setting(
         0.0, "L2 norm of a site's update above which it is left out of the round; 0: none", low=0
     )
+    norm_bound: float = setting(
+        0.0,
+        "multiple of the median L2 norm of a round's updates to which a longer one is shortened; "
+        "0: none",
+        low=0,
+    )
+    rule: str = setting(
+        "mean",
+        "what becomes of a round's updates: their mean, or, so that a few bad ones cannot decide, "
+        "median, trimmed-mean, krum (one of them) or multi-krum (the mean of those it trusts)",
+        choices=("mean", "median", "trimmed-mean", "krum", "multi-krum"),
+    )
+    faulty: int = setting(
+        0,
+        "updates of a round that may be bad, for trimmed-mean, krum and multi-krum; 0: a quarter, "
+        "at least one",
+        low=0,
+    )
+
+    @property
+    def compares_updates(self) -> bool:
+        """Whether the server must see every update by itself, and not only their sum."""
+        return self.rule != "mean" or self.norm_bound > 0
 
     @property
     def learning_rate(self) -> float:
@@ -196,6 +221,42 @@ class Personalise:
 
 
 @dataclass(frozen=True)
+class Privacy:
+    """What hides a hospital, or an image, from those who see what leaves."""
+
+    unit: str = setting(
+        "none",
+        "who is hidden by noise (differential privacy): none; site: a whole hospital, its update "
+        "is clipped and noised; record: every image, its gradient is (DP-SGD)",
+        choices=("none", "site", "record"),
+    )
+    clip: float = setting(
+        0.0,
+        "C: largest L2 norm of a site's update or of an image's gradient; 0: no clipping",
+        low=0,
+    )
+    noise: float = setting(0.0, "z: standard deviation of the noise over C; 0: no noise", low=0)
+    delta: float = setting(1e-5, "delta at which epsilon is told", low=1e-15, high=0.1)
+    where: str = setting(
+        "site",
+        "who adds the noise of unit = site: each site to its update, or the server to the mean",
+        choices=("site", "server"),
+    )
+    randomness: str = setting(
+        "auto",
+        "what the noise is made of. seeded: the run's seed, so that bits repeat and nobody is "
+        "protected; secret: a secret of the site; auto: secret at a node of a hospital's own, "
+        "seeded in a simulation",
+        choices=("auto", "seeded", "secret"),
+    )
+
+    @property
+    def is_by_record(self) -> bool:
+        """Whether training is DP-SGD; with neither clipping nor noise it is what it always is."""
+        return self.unit == "record" and bool(self.clip or self.noise)
+
+
+@dataclass(frozen=True)
 class Config(Common):
     """One method's whole configuration: what all methods share, and what may differ."""
 
@@ -210,6 +271,7 @@ class Config(Common):
     bn: BatchNorm = field(default_factory=BatchNorm)
     server: Server = field(default_factory=Server)
     personalise: Personalise = field(default_factory=Personalise)
+    privacy: Privacy = field(default_factory=Privacy)
 
 
 METHOD_SECTIONS = tuple(

@@ -15,6 +15,7 @@ from federated.config.external import look_in
 from federated.config.given import Given, with_scenario
 from federated.config.keys import KEYS, checked, find_key, plain
 from federated.config.presets import METHODS, settings_of
+from federated.config.privacy import check_privacy
 from federated.config.rollout import Rollout
 from federated.config.schema import METHOD_SECTIONS, Common, Config
 from federated.errors import UserError, did_you_mean, shown
@@ -206,10 +207,16 @@ def _consistent(config: Config, method: str) -> Config:
         raise UserError(
             f"{method}: pooled training is no federation and has no rollout; leave it out."
         )
+    if config.server.compares_updates and config.rollout.policy == "fedasync":
+        raise UserError(
+            f"{method}: rollout.policy = fedasync uses every update by itself, so there are none "
+            "that server.rule or server.norm-bound could compare; take fedbuff, or leave them out."
+        )
     if config.personalise.share and (config.code or config.train.pooled):
         raise UserError(
             f"{method}: it has a rule of its own for its rounds, so personalise.share must be 0."
         )
     if config.data.val_fraction + config.data.test_fraction > 0.8:
         raise UserError("data.val-fraction and data.test-fraction leave under 20 % for training.")
+    check_privacy(config, method)
     return config

@@ -1,4 +1,4 @@
-"""A hospital whose training images come in over the weeks."""
+"""A hospital whose training images change over the weeks: they come in, or are labelled wrongly."""
 
 from dataclasses import replace
 
@@ -24,3 +24,9 @@ def with_training_images(data: SiteData, positions: npt.NDArray[np.int64]) -> Si
     train = data.train
     ids = tuple(train.ids[position] for position in positions)
     return replace(data, train=Split(train.images[positions], train.labels[positions], ids))
+
+
+def with_flipped_labels(data: SiteData) -> SiteData:
+    """Return a site each of whose training images has the label of the other class."""
+    train = data.train
+    return replace(data, train=replace(train, labels=1 - train.labels))

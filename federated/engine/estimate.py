@@ -1,7 +1,7 @@
 """What a run will take, from one timed batch of each network: for ``consilium run --dry-run``."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -20,6 +20,8 @@ from federated.learning.terms import cross_entropy
 from federated.learning.training import train_round
 from federated.learning.views import MOST_VIEWS, final_view
 from federated.seeding import torch_generator
+
+SPLITS = ("val", "test")
 
 VERSIONS = 3
 """Versions of its private state that a site keeps."""
@@ -54,8 +56,7 @@ def estimates(study: Study, sites: Sequence[SiteSummary]) -> list[MethodEstimate
 def _estimate(method: str, config: Config, sites: Sequence[SiteSummary]) -> MethodEstimate:
     step, look = _timed(config)
     steps = steps_of(config, [sum(site.counts["train"]) for site in sites]) * config.rounds
-    evaluated = sum(sum(site.counts[s]) for site in sites for s in ("val", "test"))
-    looks = evaluated * (config.rounds + looks_at_the_end(config))
+    looks = looks_of(config, {s: sum(sum(site.counts[s]) for site in sites) for s in SPLITS})
     model = network_of(config, 0)
     state, boundary = model.state_dict(), network_boundary(config, model)
     whole = sum(tensor.nbytes for tensor in state.values())
@@ -75,6 +76,19 @@ def steps_of(config: Config, counts: Sequence[int]) -> int:
     """
     steps = [steps_of_round(count, config.train) for count in counts]
     return max(steps) if config.train.pooled else sum(steps)
+
+
+def looks_of(config: Config, counts: Mapping[str, int]) -> int:
+    """Return how often any image is looked at to evaluate, in all rounds and at the end.
+
+    Args:
+        config: Of the method.
+        counts: Validation and test images of all sites, by split.
+    """
+    rounds = range(1, config.rounds + 1)
+    due = sum(config.eval.is_due(round, config.rounds) for round in rounds)
+    in_a_round = counts["val"] + (counts["test"] if config.eval.test == "rounds" else 0)
+    return due * in_a_round + sum(counts.values()) * looks_at_the_end(config)
 
 
 def looks_at_the_end(config: Config) -> int:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 FAILED, DIVERGED, OTHER_CODE, NOT_ANSWERED, CRASHED = 1001, 1002, 1003, 1004, 1005
 BAD_ORDER, BAD_WEIGHTS, NOT_HERE, NO_VAULT, BAD_VAULT, NO_SPACE = 1006, 1007, 1008, 1009, 1010, 1011
-NODE_CONFIG = 1012
+NODE_CONFIG, EGRESS, POLICY = 1012, 1013, 1014
 
 REASONS: Mapping[int, str] = MappingProxyType(
     {
@@ -29,6 +29,10 @@ REASONS: Mapping[int, str] = MappingProxyType(
         NODE_CONFIG: "its node-config does not fit the run: its site's name has a separator, or it "
         "does not say where the run's data or files are on its machine, such as --node-config "
         "'data.folder=\"FOLDER\"'; its own log says which",
+        EGRESS: "its egress gate held a reply back that must not leave it; its own log says what",
+        POLICY: "its policy is missing, or allows less than the run asks for; its own log says "
+        "which; write one at the site: consilium policy CONFIG --to FILE, and start its node with "
+        "--node-config 'policy=\"FILE\"'",
         # Flower's own.
         0: "it failed in Flower",
         1: "its ClientApp could not be loaded",

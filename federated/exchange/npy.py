@@ -29,11 +29,12 @@ def write_npy(array: npt.NDArray[np.generic]) -> bytes:
     Args:
         array: In C order.
     """
-    return _header(array.dtype.str, array.shape) + array.tobytes()
+    return npy_header(array.dtype.str, array.shape) + array.tobytes()
 
 
 @lru_cache(maxsize=4096)
-def _header(descr: str, shape: tuple[int, ...]) -> bytes:
+def npy_header(descr: str, shape: tuple[int, ...]) -> bytes:
+    """Return the bytes before the values in what ``write_npy`` writes."""
     file = BytesIO()
     layout = {"descr": descr, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, layout)

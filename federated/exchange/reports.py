@@ -95,7 +95,8 @@ MEASURED: Numbers = {**dict.fromkeys(RATIOS, is_ratio), "loss": is_loss}
 SEEN: Numbers = {"steps": is_count, "images_seen": is_count}
 TRAINED: Numbers = {
     **dict.fromkeys(("loss", "cross_entropy", "contrastive"), math.isfinite),
-    **dict.fromkeys(("gradient_norm", "seconds", "memory_age"), is_amount),
+    **dict.fromkeys(("gradient_norm", "seconds", "memory_age", "epsilon"), is_amount),
+    "delta": is_ratio,
     "memory_entries": is_count,
 }
 CHOSEN: Numbers = {

@@ -162,10 +162,19 @@ def pack_reply(message: Message, released: Release | None, reports: Iterable[Rep
     tensors = released.tensors if released is not None else {}
     content = RecordDict({**pack_groups({name: t.numpy() for name, t in tensors.items()})})
     for report in reports:
-        key = f"report/{report.site}/{report.split}/{report.model}"
-        numbers: dict[str, int | float] = {n: float(v) for n, v in report.metrics.items()}
-        content[key] = MetricRecord({"num_examples": report.num_examples, **numbers})
+        content[report_key(report)] = metric_record(report)
     return Message(content, reply_to=message)
+
+
+def report_key(report: Report) -> str:
+    """Return the name of a report's record in a reply."""
+    return f"report/{report.site}/{report.split}/{report.model}"
+
+
+def metric_record(report: Report) -> MetricRecord:
+    """Return a report's numbers as a record."""
+    numbers: dict[str, int | float] = {n: float(v) for n, v in report.metrics.items()}
+    return MetricRecord({"num_examples": report.num_examples, **numbers})
 
 
 def unpack_admitted(content: RecordDict, boundary: Boundary) -> Arrays:

@@ -6,14 +6,17 @@ from torch import nn
 
 from federated.config.external import imported
 from federated.config.schema import Config
+from federated.dp.checking import check_protected
 from federated.errors import UserError
-from federated.exchange.sharing import Boundary
-from federated.learning.network import network_boundary, network_of
+from federated.exchange.norms import norms_of
+from federated.exchange.schema import Schema
+from federated.exchange.sharing import WEIGHTS, Boundary
+from federated.learning.network import network_boundary, network_of, watched
 from federated.learning.suitability import check_network
 from federated.methods import parting
 from federated.methods.seam import Rules
 
-__all__ = ["check_method", "configured_boundary", "rules_of"]
+__all__ = ["check_method", "configured_boundary", "rules_of", "schema_of"]
 
 
 def rules_of(config: Config) -> Rules:
@@ -45,6 +48,19 @@ def configured_boundary(config: Config, model: nn.Module) -> Boundary:
     return boundary
 
 
+@lru_cache(maxsize=64)
+def schema_of(config: Config) -> Schema:
+    """Return what may leave a site under a method, derived once a process.
+
+    Raises:
+        UserError: as ``configured_boundary``.
+    """
+    model = network_of(config, seed=0)
+    norms = norms_of(model, watched(config.model, config.data.image_size))
+    names = frozenset(f"{WEIGHTS}/{name}" for name in norms.affine | norms.statistics)
+    return Schema(configured_boundary(config, model).shared, names)
+
+
 def check_method(config: Config, method: str) -> None:
     """Find what every site would stumble over in the network of a method, before any starts.
 
@@ -52,4 +68,12 @@ def check_method(config: Config, method: str) -> None:
         UserError: the network does not fit the method, or cannot be judged.
     """
     check_network(config, method)
-    configured_boundary(config, network_of(config, seed=0))
+    schema = schema_of(config)
+    own = sorted({spec.name.partition("/")[0] for spec in schema.tensors} - {WEIGHTS})
+    if own and config.server.compares_updates:
+        raise UserError(
+            f"{method}: its hospitals send {', '.join(own)} beside the weights, which its server "
+            "renews by their mean; so server.rule must be mean and server.norm-bound 0."
+        )
+    model = network_of(config, seed=0)
+    check_protected(config, method, model, configured_boundary(config, model))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from federated.config.schema import Config
+from federated.dp.records import Records, guarded
 from federated.exchange.sharing import Boundary, State
 from federated.learning.batches import Batch
 from federated.learning.compute import Compute
@@ -46,6 +47,7 @@ class SiteRound:
         batches: Returns the batches of the round; the same ones at each call.
         compute: Device and precision.
         seed: Of layers that draw, such as dropout.
+        records: Clips and noises the gradient of each image; None: nothing does.
     """
 
     model: nn.Module
@@ -59,6 +61,7 @@ class SiteRound:
     batches: Callable[[], Iterator[Batch]]
     compute: Compute
     seed: int
+    records: Records | None = None
 
     def fit(
         self,
@@ -79,15 +82,16 @@ class SiteRound:
         optimizer = self.optimizer
         if model is not None:
             optimizer = make_optimizer(list(model.parameters()), train, self.lr)
-        with global_torch_seed(self.seed):
+        trained = model or self.model
+        with global_torch_seed(self.seed), guarded(trained, self.records, adjust) as adjusted:
             return train_round(
-                model or self.model,
+                trained,
                 self.batches(),
                 terms=self.terms if terms is None else terms,
                 optimizer=optimizer,
                 clip_norm=train.clip_norm,
                 compute=self.compute,
-                adjust=adjust,
+                adjust=adjusted,
             )
 
 

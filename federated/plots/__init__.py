@@ -61,8 +61,7 @@ PLOTS = (
     ),
     Plot(
         "worst-and-mean",
-        "Test AUC of the worst site of each round, and the unweighted mean over sites. Shown to "
-        "see, never used to choose.",
+        "Validation AUC of the worst site of each round, and the unweighted mean over sites.",
         worst_and_mean,
     ),
     Plot(

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from federated.plots.lines import draw_sites, finish
-from federated.plots.numbers import defined, label, names
+from federated.plots.numbers import defined, label, names, rounds_apart
 from federated.plots.style import DOUBLE, legend_below, panels, short, styled
 from federated.runs.reading import Run
 
@@ -24,7 +24,8 @@ def methods_side_by_side(
     figure, axes = panels(len(methods), width=width)
     shown = []
     for ax, method in zip(axes, methods, strict=True):
-        shown = draw_sites(ax, frame[frame["method"] == method], names(frame, "site"), metric)
+        rows, sites = frame[frame["method"] == method], names(frame, "site")
+        shown = draw_sites(ax, rows, sites, metric, every=rounds_apart(run, split))
         ax.set_title(short(method))
     finish(figure, axes, label(metric, split))
     legend_below(figure, shown)

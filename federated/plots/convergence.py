@@ -15,6 +15,7 @@ from federated.plots.numbers import (
     kept_rounds,
     label,
     names,
+    rounds_apart,
     shown_sites,
 )
 from federated.plots.style import (
@@ -50,7 +51,7 @@ def convergence(
     kept = kept_rounds(run)
     figure, axes = panels(len(sites), width=width)
     for ax, site in zip(axes, sites, strict=True):
-        draw_methods(ax, frame[frame["site"] == site], looks)
+        draw_methods(ax, frame[frame["site"] == site], looks, rounds_apart(run, split))
         _ring(ax, frame[frame["site"] == site], kept[kept["site"] == site], looks)
         ax.set_title(short(site))
     finish(figure, axes, label(metric, split), note)

@@ -22,29 +22,35 @@ MOST_BANDS = 5
 """More bands than this on top of one another are mud."""
 
 
-def draw_methods(ax: Axes, frame: pd.DataFrame, looks: Mapping[str, Look]) -> None:
-    """Draw a line per method of one site, or of what stands for all of them."""
+def draw_methods(ax: Axes, frame: pd.DataFrame, looks: Mapping[str, Look], every: int = 1) -> None:
+    """Draw a line per method of one site, or of what stands for all of them.
+
+    ``every`` is as for ``with_gaps``.
+    """
     for method, rows in frame.groupby("method", sort=False):
         look = looks[str(method)]
-        draw_line(ax, by_seed(rows), look, str(method), band=len(looks) <= MOST_BANDS)
+        draw_line(ax, by_seed(rows, every), look, str(method), band=len(looks) <= MOST_BANDS)
 
 
 def draw_sites(
-    ax: Axes, frame: pd.DataFrame, sites: Sequence[str], metric: str = ""
+    ax: Axes, frame: pd.DataFrame, sites: Sequence[str], metric: str = "", *, every: int = 1
 ) -> list[Line2D]:
-    """Draw a line per site of one method, and return what the legend needs."""
+    """Draw a line per site of one method, and return what the legend needs.
+
+    ``every`` is as for ``with_gaps``.
+    """
     if len(sites) <= len(SITE_COLOURS):
         looks = site_looks(sites)
         for site, rows in frame.groupby("site", sort=False):
-            draw_line(ax, by_seed(rows), looks[str(site)], str(site))
+            draw_line(ax, by_seed(rows, every), looks[str(site)], str(site))
         return handles(looks)
-    table = by_site(frame)
+    table = by_site(frame, every=every)
     ax.plot(table.index, table.to_numpy(), color="#C4C4C4", linewidth=0.4)
     worst = "min" if lower_is_worse(metric) else "max"
     summaries = {"unweighted mean of sites": "mean", f"{worst} over sites": worst}
     looks = site_looks(summaries)
     for name, how in summaries.items():
-        draw_line(ax, by_seed(over_sites(frame, how)), looks[name], name)
+        draw_line(ax, by_seed(over_sites(frame, how), every), looks[name], name)
     return [Line2D([], [], color="#C4C4C4", lw=0.8, label="each site"), *handles(looks)]
 
 

@@ -71,21 +71,37 @@ def shown_sites(frame: pd.DataFrame, metric: str) -> tuple[list[str], str]:
     )
 
 
-def by_seed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the values of one method at one site as rounds x seeds, a gap for a missed round."""
-    return with_gaps(frame.pivot(index="round", columns="seed", values="value"))
+def rounds_apart(run: Run, split: str) -> int:
+    """Return how many rounds lie from one number of a site to its next, if it misses none."""
+    return 1 if split == "train" else run.study.common.eval.every
 
 
-def by_site(frame: pd.DataFrame, value: str = "value") -> pd.DataFrame:
-    """Return the mean over seeds of one method as rounds x sites, a gap for a missed round."""
-    return with_gaps(frame.groupby(["round", "site"])[value].mean().unstack("site"))
+def by_seed(frame: pd.DataFrame, every: int = 1) -> pd.DataFrame:
+    """Return the values of one method at one site as rounds x seeds, a gap for a missed round.
+
+    ``every`` is as for ``with_gaps``.
+    """
+    return with_gaps(frame.pivot(index="round", columns="seed", values="value"), every)
 
 
-def with_gaps(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with a row for every round from its first to its last."""
+def by_site(frame: pd.DataFrame, value: str = "value", every: int = 1) -> pd.DataFrame:
+    """Return the mean over seeds of one method as rounds x sites, a gap for a missed round.
+
+    ``every`` is as for ``with_gaps``.
+    """
+    return with_gaps(frame.groupby(["round", "site"])[value].mean().unstack("site"), every)
+
+
+def with_gaps(table: pd.DataFrame, every: int = 1) -> pd.DataFrame:
+    """Return a table with a row for each ``every``-th round from its first to its last.
+
+    Rounds between these, in which nobody was to be evaluated, are no gaps.
+    """
     if table.empty:
         return table
-    return table.reindex(range(int(table.index.min()), int(table.index.max()) + 1))
+    there = set(table.index)
+    rounds = range(int(table.index.min()), int(table.index.max()) + 1)
+    return table.reindex([round for round in rounds if round % every == 0 or round in there])
 
 
 def over_sites(frame: pd.DataFrame, how: str) -> pd.DataFrame:

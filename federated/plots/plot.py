@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from federated.runs.reading import Run
 
-Drawing = tuple[str, Callable[[], Figure]]
-"""A figure's file name without ending, and what draws it."""
+Drawing = tuple[str, Callable[..., Figure]]
+"""A figure's file name without ending, and what draws it, ``width`` inches wide if so asked."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from federated.plots.lines import draw_line, handles
-from federated.plots.numbers import NothingToDrawError, by_site, names
+from federated.plots.numbers import NothingToDrawError, by_site, names, rounds_apart
 from federated.plots.style import (
     DOUBLE,
     SITE_COLOURS,
@@ -53,7 +53,7 @@ def rollout_benefit(run: Run, *, width: float = DOUBLE) -> Figure:
     sites = list(run.sites)
     figure, axes = panels(len(methods), width=width, height=2.2, least=2.3)
     for ax, method in zip(axes, methods, strict=True):
-        _draw(ax, frame[frame["method"] == method], sites)
+        _draw(ax, frame[frame["method"] == method], sites, rounds_apart(run, "val"))
         mark_joins(ax, there)
         ax.set_title(short(method))
     finish_weeks(run, figure, axes, "AUC over alone (validation)")
@@ -62,17 +62,18 @@ def rollout_benefit(run: Run, *, width: float = DOUBLE) -> Figure:
     return figure
 
 
-def _draw(ax: Axes, frame: pd.DataFrame, sites: Sequence[str]) -> None:
+def _draw(ax: Axes, frame: pd.DataFrame, sites: Sequence[str], every: int) -> None:
     looks = site_looks(sites) if len(sites) <= len(SITE_COLOURS) else {}
     ax.axhline(0.0, color="#555555", linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
     if looks:
         for site, rows in frame.groupby("site", sort=False):
-            draw_line(ax, by_week(rows, "gain"), looks[str(site)], str(site), band=False)
+            draw_line(ax, by_week(rows, "gain", every), looks[str(site)], str(site), band=False)
     else:
-        weeks = by_site(frame, "hours").interpolate() / HOURS_PER_WEEK
-        ax.plot(weeks.to_numpy(), by_site(frame, "gain").to_numpy(), color=FAINT, linewidth=0.4)
+        weeks = by_site(frame, "hours", every).interpolate() / HOURS_PER_WEEK
+        gains = by_site(frame, "gain", every)
+        ax.plot(weeks.to_numpy(), gains.to_numpy(), color=FAINT, linewidth=0.4)
     mean = frame.groupby(["seed", "round"])[["gain", "hours"]].mean().reset_index()
-    table = by_week(mean, "gain")
+    table = by_week(mean, "gain", every)
     ax.plot(table.index, table.mean(axis=1), color="black", linewidth=1.6, label="mean")
 
 

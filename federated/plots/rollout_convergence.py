@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from federated.plots.lines import MOST_BANDS, draw_line, handles
-from federated.plots.numbers import NothingToDrawError, label, names, shown_sites
+from federated.plots.numbers import NothingToDrawError, label, names, rounds_apart, shown_sites
 from federated.plots.style import DOUBLE, legend_below, method_looks, panels, short, styled
 from federated.plots.time_axis import (
     by_week,
@@ -33,12 +33,13 @@ def rollout_convergence(run: Run, split: str = "val", *, width: float = DOUBLE) 
         raise NothingToDrawError(f"{run.folder} has no {label('auc', split)} over virtual time.")
     sites, note = shown_sites(frame, "auc")
     there, looks = joined(run), method_looks(names(frame, "method"))
+    every = rounds_apart(run, split)
     figure, axes = panels(len(sites), width=width)
     for ax, site in zip(axes, sites, strict=True):
         here = frame[frame["site"] == site]
         for method, rows in here.groupby("method", sort=False):
-            band = len(looks) <= MOST_BANDS
-            draw_line(ax, by_week(rows, "value"), looks[str(method)], str(method), band=band)
+            band, table = len(looks) <= MOST_BANDS, by_week(rows, "value", every)
+            draw_line(ax, table, looks[str(method)], str(method), band=band)
         mark_joins(ax, there, site)
         ax.set_title(short(site))
     finish_weeks(run, figure, axes, label("auc", split), note)

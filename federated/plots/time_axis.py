@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from federated.plots.numbers import NothingToDrawError
+from federated.plots.numbers import NothingToDrawError, with_gaps
 from federated.plots.style import label_lowest, label_rows
 from federated.rollout.scenario import HOURS_PER_WEEK, Hospital, date_of
 from federated.runs.history import hospitals
@@ -100,18 +100,18 @@ class _HourLocator(MaxNLocator):
         return [tick / HOURS_PER_WEEK for tick in ticks]
 
 
-def by_week(frame: pd.DataFrame, value: str) -> pd.DataFrame:
+def by_week(frame: pd.DataFrame, value: str, every: int = 1) -> pd.DataFrame:
     """Return ``value`` of one line as weeks x seeds; a round's week is the mean over the rest.
 
     Args:
         frame: Columns round, seed, hours and ``value``, one row per round and seed.
         value: The column drawn; a missed round leaves a gap.
+        every: As for ``with_gaps``.
     """
-    table = frame.pivot(index="round", columns="seed", values=value)
+    table = with_gaps(frame.pivot(index="round", columns="seed", values=value), every)
     weeks = frame.groupby("round")["hours"].mean() / HOURS_PER_WEEK
-    every = range(int(table.index.min()), int(table.index.max()) + 1)
     # A gap has no hour of its own; anywhere between its neighbours will do.
-    return table.reindex(every).set_axis(weeks.reindex(every).interpolate())
+    return table.set_axis(weeks.reindex(table.index).interpolate())
 
 
 def mark_joins(ax: Axes, hospitals: Mapping[str, Hospital], here: str = "") -> None:

@@ -3,14 +3,21 @@
 from matplotlib.figure import Figure
 
 from federated.plots.lines import draw_methods, finish, handles
-from federated.plots.numbers import defined, label, lower_is_worse, names, over_sites
+from federated.plots.numbers import (
+    defined,
+    label,
+    lower_is_worse,
+    names,
+    over_sites,
+    rounds_apart,
+)
 from federated.plots.style import DOUBLE, legend_below, method_looks, panels, styled
 from federated.runs.reading import Run
 
 
 @styled
 def worst_and_mean(
-    run: Run, metric: str = "auc", split: str = "test", *, width: float = DOUBLE
+    run: Run, metric: str = "auc", split: str = "val", *, width: float = DOUBLE
 ) -> Figure:
     """Draw the worst site of each round and the unweighted mean over sites, a line per method.
 
@@ -27,7 +34,7 @@ def worst_and_mean(
     for ax, how, title in zip(
         axes, (worst, "mean"), ("worst site", "unweighted mean of sites"), strict=True
     ):
-        draw_methods(ax, over_sites(frame, how), looks)
+        draw_methods(ax, over_sites(frame, how), looks, rounds_apart(run, split))
         ax.set_title(title)
     finish(figure, axes, label(metric, split))
     legend_below(figure, handles(looks))

@@ -1,27 +1,59 @@
 """The summary of a run as a command prints it."""
 
+from collections.abc import Iterator
+from textwrap import fill
+
 import pandas as pd
 
 from federated.answers.benefit import table_by_method, table_by_site
-from federated.plots.numbers import MOST_PANELS, shown_sites, values
+from federated.plots.numbers import MOST_PANELS
 from federated.plots.text import markdown
+from federated.report.conclusion import MODELS, THRESHOLD, conclusion
 from federated.report.effort import effort_sentence
 from federated.report.precision import precision_text
-from federated.report.tables import BEHIND, CHOSEN, MARK, method_table, site_table
+from federated.report.standing import USED, standings
+from federated.report.tables import (
+    BEHIND,
+    CHOSEN,
+    FINAL_AUC,
+    KEPT_AUC,
+    mark_of,
+    method_table,
+    shown_in,
+    site_table,
+    threshold_table,
+)
 from federated.runs.reading import Run
+
+WIDTH = 100
 
 
 def summary_table(run: Run) -> str:
-    """Return test metrics of the kept models as Markdown that is also readable as it is."""
-    table = site_table(run)
-    _, note = shown_sites(values(run, "auc", "test", "kept"), "auc")
-    lines = [f"Test metrics of the kept models, {CHOSEN}." + (f" {note}." if note else ""), ""]
-    lines += markdown(table) if len(table) else ["No model has been kept yet."]
-    lines += ["", *markdown(method_table(run))] if len(table) else []
-    lines += ["", effort_sentence(run), f"Computed in {precision_text(run)}."] if len(table) else []
-    lines += ["", MARK] if any(table["AUC"].str.endswith(BEHIND)) else []
-    lines += _targets(run)
-    return "\n".join(lines) + "\n"
+    """Return question, answer and test metrics as Markdown that is also readable as it is."""
+    found = conclusion(run)
+    lines = [*_wrapped(found.question), "", *_wrapped(" ".join(found.sentences)), ""]
+    return "\n".join([*lines, *_tables(run), *_targets(run)]) + "\n"
+
+
+def _wrapped(text: str) -> list[str]:
+    return fill(text, WIDTH, break_on_hyphens=False, break_long_words=False).splitlines()
+
+
+def _tables(run: Run) -> Iterator[str]:
+    table, (_, note) = site_table(run), shown_in(run)
+    if table.empty:
+        yield "No model has been kept yet."
+        return
+    yield from (f"Test AUC of each hospital, {CHOSEN}." + (f" {note}." if note else ""), "")
+    yield from markdown(table)
+    if any(table[column].str.endswith(BEHIND).any() for column in (FINAL_AUC, KEPT_AUC)):
+        yield from ("", f"{mark_of(standings(run, USED).reference)}.")
+    yield from ("", *markdown(method_table(run)), "")
+    at_threshold = threshold_table(run)
+    if len(at_threshold):
+        yield from (*markdown(at_threshold), "", *_wrapped(f"{THRESHOLD}."), "")
+    yield from _wrapped("; ".join(f"{name}: {meaning}" for name, meaning in MODELS.items()) + ".")
+    yield from ("", *_wrapped(effort_sentence(run)), f"Computed in {precision_text(run)}.")
 
 
 def _targets(run: Run) -> list[str]:

@@ -1,86 +1,119 @@
 """The tables of the summary as DataFrames of text."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import partial
+from math import isnan
 
 import pandas as pd
 
 from federated.config.presets import ALONE
 from federated.exchange.candidates import CANDIDATES
-from federated.plots.numbers import behind_local, label, mean_and_sd, names, shown_sites, values
-from federated.plots.text import DASH, number, plus_minus
+from federated.plots.numbers import shown_sites, values
+from federated.plots.text import DASH, number
+from federated.report.conclusion import plain, signed
+from federated.report.evidence import interval_text, per_site_table
+from federated.report.standing import KEPT, USED, Standings, standings
 from federated.runs.columns import SITE
 from federated.runs.reading import Run
-
-TEST_METRICS = ("auc", "sensitivity", "specificity", "f1", "balanced_accuracy")
+from federated.statistics import sites
+from federated.statistics.images import scored_once
 
 BEHIND = "↓"
-"""Stands behind an AUC below the one that the site reaches alone."""
+"""Stands behind an AUC whose whole interval of the difference is below the reference."""
 
 CHOSEN = "chosen on validation; test images were never used for a choice"
-MARK = f"{BEHIND} worse than the hospital alone (method local, means over seeds)"
 
 
-def site_table(run: Run, model: str = "kept") -> pd.DataFrame:
-    """Return test metrics of the chosen models, a row per site and method, mean ± sd over seeds.
+def site_table(run: Run) -> pd.DataFrame:
+    """Return test AUCs, a row per site and method: of the model that is used, and of the kept one.
 
-    An AUC worse than the site's under ``local`` is marked with ``BEHIND``. Of more than 12 sites
-    the 12 worst are there.
+    An AUC is marked with ``BEHIND`` where the interval of its difference to the reference lies
+    below 0. Of more than 12 sites the 12 worst are there.
     """
-    auc = values(run, "auc", "test", model)
-    sites, _ = shown_sites(auc, "auc")
-    behind = behind_local(run, "auc", "test", model)
-    texts = {metric: _texts(run, metric, model) for metric in TEST_METRICS}
-    images = auc.groupby(["method", "site"], sort=False)["num_examples"].first()
-    rows = []
-    for site in sites:
-        for method in (name for name in names(auc, "method") if (name, site) in images):
-            row = {"site": site, "method": method, "images": str(images[method, site])}
-            row |= {label(metric): text[method, site] for metric, text in texts.items()}
-            row["AUC"] += f" {BEHIND}" if (method, site) in behind else ""
-            rows.append(row)
-    columns = ["site", "method", "images", *map(label, TEST_METRICS)]
-    return pd.DataFrame(rows, columns=columns)
+    return table_of(standings(run, USED), standings(run, KEPT), shown_in(run)[0])
 
 
-def _texts(run: Run, metric: str, model: str) -> Mapping[tuple[str, str], str]:
-    table = mean_and_sd(values(run, metric, "test", model), ["method", "site"])
-    rows = table.itertuples(index=False, name=None)
-    return {(method, site): plus_minus(mean, sd) for method, site, mean, sd in rows}
+def shown_in(run: Run) -> tuple[list[str], str]:
+    """Return the sites of the tables, and a note if some are left out."""
+    return shown_sites(values(run, "auc", "test", KEPT), "auc")
 
 
-def method_table(run: Run, model: str = "kept") -> pd.DataFrame:
-    """Return each method's test AUC over sites: the unweighted mean, the worst, who loses by it.
-
-    The mean is taken over sites seed by seed, ± sd over seeds; the worst site is the one with the
-    lowest mean over seeds. AUCs are never pooled.
-    """
-    frame = values(run, "auc", "test", model)
-    behind = behind_local(run, "auc", "test", model)
-    every = frame["site"].nunique()
-    rows = []
-    for method, group in frame.groupby("method", sort=False):
-        over_seeds = group.groupby("seed")["value"].mean()
-        by_site = mean_and_sd(group, ["site"]).dropna(subset=["mean"])
-        worst = by_site.sort_values("mean", kind="stable").head(1)
-        losing = sum(name == method for name, _ in behind)
-        rows.append(
-            {
-                "method": str(method),
-                "mean AUC over sites (unweighted)": plus_minus(over_seeds.mean(), over_seeds.std()),
-                "worst site's AUC": "".join(
-                    f"{plus_minus(mean, sd)} ({site})"
-                    for site, mean, sd in worst.itertuples(index=False, name=None)
-                )
-                or DASH,
-                "sites": f"{len(by_site)} of {every}",
-                "sites worse than alone": f"{losing} {BEHIND}" if losing else "0",
-            }
-        )
-    table = pd.DataFrame(rows)
-    if ALONE not in names(frame, "method"):
-        return table.drop(columns="sites worse than alone", errors="ignore")
+def table_of(used: Standings, kept: Standings, sites: Sequence[str]) -> pd.DataFrame:
+    """Return ``site_table`` of what was worked out; a run that has not ended uses no model yet."""
+    methods = dict.fromkeys(method for _, method in [*used.areas, *kept.areas])
+    keys = [
+        (site, method)
+        for site in sites
+        for method in methods
+        if (site, method) in used.areas or (site, method) in kept.areas
+    ]
+    rows = [_row(used, kept, site, method) for site, method in keys]
+    table = pd.DataFrame(rows, columns=["site", "method", "images", FINAL_AUC, KEPT_AUC])
+    if used.reference is not None:
+        told = [used.of(site, method) for site, method in keys]
+        table[f"final − {used.reference}"] = [
+            DASH if one is None else "the same model" if one.is_same else signed(one.difference)
+            for one in told
+        ]
     return table
+
+
+FINAL_AUC, KEPT_AUC = "AUC, final model", "AUC, kept model"
+
+
+def _row(used: Standings, kept: Standings, site: str, method: str) -> dict[str, str]:
+    images = used.images.get(site, kept.images.get(site))
+    row = {"site": site, "method": method, "images": str(images)}
+    for header, found in ((FINAL_AUC, used), (KEPT_AUC, kept)):
+        area = found.areas.get((site, method))
+        mark = f" {BEHIND}" if (site, method) in found.losing else ""
+        row[header] = DASH if area is None or isnan(area.value) else plain(area) + mark
+    return row
+
+
+def mark_of(reference: str | None) -> str:
+    """Return what the mark behind an AUC means."""
+    who = "the hospital alone (method local)" if reference == ALONE else f"{reference}"
+    return f"{BEHIND} worse than {who}: the whole interval of the difference is below 0"
+
+
+def threshold_table(run: Run) -> pd.DataFrame:
+    """Return what the used models do at the threshold that validation chose, and how calibrated.
+
+    Empty where the hospitals' predictions are elsewhere.
+    """
+    models = scored_once(run, USED) or scored_once(run, KEPT)
+    shown, _ = shown_in(run)
+    here = [one for site in shown for one in models if one.site == site]
+    table = per_site_table(sites.over_seeds(here))
+    return table.drop(columns="AUC") if here else pd.DataFrame()
+
+
+def method_table(run: Run) -> pd.DataFrame:
+    """Return each method's test AUC over sites: mean difference, worst site, who loses by it.
+
+    The mean counts every site once; AUCs are never computed over pooled images.
+    """
+    found = standings(run, USED)
+    if not found.areas:
+        found = standings(run, KEPT)
+    rows = []
+    for method in dict.fromkeys(method for _, method in found.areas):
+        areas = {site: area for (site, m), area in found.areas.items() if m == method}
+        known = {site: area for site, area in areas.items() if not isnan(area.value)}
+        worst = min(known, key=lambda site: known[site].value, default="")
+        row = {
+            "method": method,
+            "sites": f"{len(known)} of {len(found.images)}",
+            "worst site's AUC": f"{plain(known[worst])} ({worst})" if known else DASH,
+        }
+        if found.reference is not None:
+            mean = found.means.get(method)
+            row[f"mean over sites of AUC − {found.reference}"] = signed(mean) if mean else DASH
+            losing = sum(name == method for _, name in found.losing)
+            row["sites surely worse"] = f"{losing} {BEHIND}" if losing else "0"
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def choice_table(run: Run) -> pd.DataFrame:
@@ -98,16 +131,24 @@ def choice_table(run: Run) -> pd.DataFrame:
     ]
     table = pd.concat([part[part["value"] == 1] for part in parts])
     table = run.in_order(table.sort_values("site", kind="stable"))[[*SITE, "chosen"]]
-    columns = {
-        "kept round": ("kept_round", "val", "final", "{:.0f}"),
-        "test AUC, kept": ("auc", "test", "kept", "{:.3f}"),
-        "test AUC, final": ("auc", "test", "final", "{:.3f}"),
-    }
-    for name, (metric, split, model, form) in columns.items():
-        shown = values(run, metric, split, model)[[*SITE, "value"]]
-        table = table.merge(shown.rename(columns={"value": name}), on=SITE, how="left")
-        table[name] = table[name].map(partial(number, form=form))
-    return table.astype(str)
+    rounds = values(run, "kept_round", "val", "final")[[*SITE, "value"]]
+    table = table.merge(rounds.rename(columns={"value": "kept round"}), on=SITE, how="left")
+    table["kept round"] = table["kept round"].map(partial(number, form="{:.0f}"))
+    for model in (KEPT, USED):
+        table = table.merge(_aucs_by_seed(run, model), on=SITE, how="left")
+    return table.fillna(DASH).astype(str)
+
+
+def _aucs_by_seed(run: Run, model: str) -> pd.DataFrame:
+    """Return test AUCs of each seed as text, with DeLong's interval where predictions are here."""
+    name = f"test AUC, {model}"
+    if models := scored_once(run, model):
+        table = sites.by_seed(models)
+        table[name] = [interval_text(row, "auc") for _, row in table.iterrows()]
+        return table[[*SITE, name]]
+    table = values(run, "auc", "test", model)[[*SITE, "value"]].rename(columns={"value": name})
+    table[name] = table[name].map(partial(number, form="{:.3f} [interval unknown]"))
+    return table
 
 
 def cost_table(run: Run) -> pd.DataFrame:

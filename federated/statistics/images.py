@@ -109,7 +109,7 @@ def scored(runs: Sequence[Run], model: str = "kept") -> list[Scored]:
     Raises:
         UserError: two runs, or two seeds, have other test images of the same hospital.
     """
-    labels = _labels(runs)
+    labels = labels_of(runs)
     found: dict[str, list[Scored]] = {}
     for place, run in enumerate(runs):
         sites = sorted({str(site) for site in run.metrics["site"]})
@@ -138,7 +138,7 @@ def _remembered(folder: Path, model: str, changed: int) -> tuple[Scored, ...]:
     return tuple(scored([load(folder)], model))
 
 
-def _labels(runs: Sequence[Run]) -> Mapping[tuple[int, str], str]:
+def labels_of(runs: Sequence[Run]) -> Mapping[tuple[int, str], str]:
     """Return what each method of each run is called: by its run too, if others share its name."""
     names = [method for run in runs for method in run.study.common.methods]
     return {
@@ -181,11 +181,12 @@ def _scored(
         scores=np.stack([test["probability"].to_numpy(dtype=np.float64) for test in tests]),
         groups=np.unique(names, return_inverse=True)[1].astype(np.int64),
         is_grouped=is_grouped,
-        thresholds=np.array([_threshold(table) for table in tables.values()]),
+        thresholds=np.array([validation_threshold(table) for table in tables.values()]),
     )
 
 
-def _threshold(table: pd.DataFrame) -> float:
+def validation_threshold(table: pd.DataFrame) -> float:
+    """Return the threshold that the validation images of a table of predictions choose (Youden)."""
     val = table[table["split"] == "val"]
     return youden_threshold(val["probability"].to_numpy(float), val["label"].to_numpy(int))
 

@@ -36,3 +36,20 @@ def of_replicates(value: float, replicates: Floats) -> Interval:
         return Interval(value, math.nan, math.nan)
     low, high = np.quantile(known, [TAIL, 1 - TAIL])
     return Interval(value, float(low), float(high))
+
+
+def mean_of_seeds(values: Floats) -> Interval:
+    """Return the mean over seeds with Student's interval; of a single seed there is none.
+
+    For numbers whose images cannot be drawn again: it tells of the chance in training alone.
+    """
+    from scipy.stats import t  # type: ignore[import-untyped]
+
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return UNDEFINED
+    mean = float(known.mean())
+    if len(known) < 2:
+        return Interval(mean, math.nan, math.nan)
+    half = float(t.ppf(1 - TAIL, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
+    return Interval(mean, mean - half, mean + half)

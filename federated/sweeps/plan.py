@@ -76,6 +76,11 @@ def read_sweep(path: Path, overrides: Given) -> Sweep:
     for key in ("methods", "seeds"):  # both are lists anyway, and every run has all of them
         if key in axes:
             given[key] = axes.pop(key)
+    if given.get("folder"):
+        raise UserError(
+            f"folder = {shown(given['folder'])}: a sweep makes a folder for each of its runs; name "
+            "the folder of them all with --to FOLDER."
+        )
     given["folder"] = ""
     runs = tuple(_runs(given, axes))
     return Sweep(runs[0].study.common.name, results, runs)

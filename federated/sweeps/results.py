@@ -1,9 +1,11 @@
 """What is kept of a cell once it has ended: small files that anyone can recompute a number from.
 
 RESULTS/RUN/METHOD-seed-0/
-  cell.toml       what it was: all settings, code digest, processor, steps and images by site
+  cell.toml       what it was: all settings, code digest, processor; by site, steps, images and the
+                  thresholds that its validation images chose
   metrics.csv     of the models that the sites kept: site, split, model, metric, value, num_examples
-  scores.csv      of each test image, by its place in the site's test split: label, probability
+  scores.csv      of each test image, by its place in the site's test split: label, group and the
+                  probability that each model gave
 """
 
 import tomllib
@@ -16,9 +18,11 @@ import tomli_w
 
 from federated.config.keys import KEYS, plain
 from federated.config.study import value_of
+from federated.data.grouping import groups_by_site
 from federated.errors import UserError
 from federated.runs.reading import Run, load
 from federated.runs.vaults import predictions_file
+from federated.statistics.images import validation_threshold
 from federated.storage import write_bytes
 from federated.sweeps.plan import PlannedRun
 
@@ -71,9 +75,16 @@ def _write(run: Run, planned: PlannedRun, cell: Cell, place: Path) -> None:
     kept = frame[frame["model"] != CURRENT]
     write_bytes(place / "metrics.csv", kept[METRICS].to_csv(index=False, na_rep="nan").encode())
     sites = sorted(frame["site"].unique())
-    scores = pd.concat([scores_of(run, cell, site) for site in sites], ignore_index=True)
+    predictions = {site: predictions_of(run, cell, site) for site in sites}
+    groups = groups_by_site(run.study.common, sites)
+    parts = [scores_of(site, of, groups.get(site, {})) for site, of in predictions.items() if of]
+    scores = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["site"])
     write_bytes(place / "scores.csv", scores.to_csv(index=False).encode())
-    facts = {**facts_of(run, planned, cell), "trained": trained(frame)}
+    facts = {
+        **facts_of(run, planned, cell),
+        "trained": trained(frame),
+        "thresholds": {site: thresholds_of(of) for site, of in predictions.items()},
+    }
     write_bytes(place / "cell.toml", tomli_w.dumps(facts).encode())
 
 
@@ -108,21 +119,38 @@ def trained(frame: pd.DataFrame) -> dict[str, dict[str, float]]:
     return {str(site): {str(k): float(v) for k, v in row.items()} for site, row in sums.iterrows()}
 
 
-def scores_of(run: Run, cell: Cell, site: str) -> pd.DataFrame:
-    """Return a site's test scores: site, image (its place in the split), label, a column a model.
+def predictions_of(run: Run, cell: Cell, site: str) -> dict[str, pd.DataFrame]:
+    """Return by model what a site's models said of its validation and test images."""
+    paths = {model: predictions_file(run.files.vault(site, *cell), model) for model in SCORED}
+    return {
+        model: pd.read_csv(path, converters={"probability": float})
+        for model, path in paths.items()
+        if path.exists()
+    }
 
-    Every method and seed of a sweep has the same images in the same places.
+
+def scores_of(
+    site: str, predictions: Mapping[str, pd.DataFrame], groups: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return a site's test scores: site, image, label, group, a column a model.
+
+    ``image`` is its place in the split: every method and seed of a sweep has the same images in the
+    same places. ``group`` numbers the patients, or the groups of near-duplicates, from 0; it is
+    empty where they are not known.
     """
     columns: dict[str, Any] = {}
-    for model in SCORED:
-        path = predictions_file(run.files.vault(site, *cell), model)
-        if not path.exists():
-            continue
-        table = pd.read_csv(path, converters={"probability": float})
+    for model, table in predictions.items():
         test = table[table["split"] == "test"].reset_index(drop=True)
-        columns |= {"site": site, "image": test.index, "label": test["label"]}
+        names = test["image"].map(groups)
+        number = pd.factorize(names)[0] if names.notna().all() else None
+        columns |= {"site": site, "image": test.index, "label": test["label"], "group": number}
         columns[model] = test["probability"]
     return pd.DataFrame(columns)
+
+
+def thresholds_of(predictions: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    """Return by model the threshold that the validation images choose, and nothing else."""
+    return {model: validation_threshold(table) for model, table in predictions.items()}
 
 
 def read_cells(results: Path) -> Iterator[tuple[Mapping[str, Any], Path]]:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from federated.errors import UserError
 from federated.plots.text import DASH, markdown, plus_minus
+from federated.sweeps.intervals import compare_of, interval_tables, scored_cells
 from federated.sweeps.results import read_cells, tidy
 
 SHOWN: Mapping[str, str] = {
@@ -22,6 +23,29 @@ PUBLISHED: Mapping[tuple[str, str], float] = {
 }
 """Of Wang, Liu and Dou 2020: pooled training, the checkpoint chosen on test images."""
 PUBLISHED_ROW = "published: pooled, chosen on test images (Wang et al. 2020)"
+
+INTERVALS = (
+    "In brackets 95 % intervals: of AUC, calibration error (ECE) and differences by bootstrap "
+    "over groups of test images (patients, or near-duplicates where patients are unknown) and over "
+    "seeds, with both methods on the same draws; of sensitivity and specificity Wilson's, at the "
+    "threshold that the site's validation images chose. Verdicts: better, the interval lies above "
+    "0; not worse, above minus the margin, which was set before the run; worse, below 0; else "
+    "undecided. DeLong's test is paired, on the same images, with Holm's correction over all rows "
+    "and seeds."
+)
+MODELS: Mapping[str, str] = {
+    "kept": "The model of the round that was kept, as the method gives it",
+    "final": "The model that the site uses in the end, which may be its own alone",
+}
+"""Of what intervals are told."""
+LIMITS: Mapping[str, str] = {
+    "sars-cov-2": (
+        "SARS-CoV-2 names no patients: near-duplicate images are kept in one split, but images of "
+        "a patient that look different may lie in several, which flatters every method alike and "
+        "makes intervals too short."
+    ),
+}
+"""What a reader must know of a hospital's data."""
 
 MARKED = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", DASH: "--"}
 """What LaTeX writes otherwise."""
@@ -130,7 +154,7 @@ def write_tables(results: Path) -> list[Path]:
 
 
 def page_of(results: Path) -> str:
-    """Return a sweep's table with what a reader has to know, as Markdown."""
+    """Return a sweep's tables with what a reader has to know, as Markdown."""
     facts = [facts for facts, _ in read_cells(results)]
     if not facts:
         raise UserError(f"{results} holds no results of a sweep; name the folder that one wrote.")
@@ -140,5 +164,19 @@ def page_of(results: Path) -> str:
         f"over the seeds, threshold 0.5. {effort_text(results)} Code {', '.join(codes)}.",
         "",
         *markdown(table_of(results)),
+        *_with_intervals(results),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _with_intervals(results: Path) -> list[str]:
+    """Return the tables of intervals, of each model and run, and before them how they were made."""
+    compare, sections, sites = compare_of(results), list[str](), set[str]()
+    for model, told in MODELS.items():
+        for run, models in scored_cells(results, model).items():
+            sites |= {one.site for one in models}
+            sections += ["", f"{told}, run {run}:"]
+            for table in interval_tables(models, compare):
+                sections += ["", *markdown(table)]
+    limits = [text for site, text in LIMITS.items() if site in sites]
+    return ["", " ".join([INTERVALS, *limits]), *sections] if sections else []

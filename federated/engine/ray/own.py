@@ -19,14 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants, worker
+from ray._private import ray_constants, services, worker
 from ray._private.node import Node
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
+from federated.engine.ray import tied
 from federated.engine.ray.cluster import Cluster, paths_of_this_process
 from federated.errors import UserError
 
 ONLOOKERS = ("start_monitor", "start_log_monitor", "start_api_server")
+AGENT_COMMAND = "_build_python_executable_command_memory_profileable"
+"""Ray's function whose words come before the program of an agent."""
 LONGEST_PARENT = 24
 """Letters of the folder in which ours is made: Ray and we add 79 to it for its sockets, and
 macOS has room for 103 (Linux for 107)."""
@@ -52,6 +55,8 @@ def start() -> Cluster:
                 stack.enter_context(environment(name, value))
             stack.enter_context(_on_loopback())
             stack.enter_context(_without_onlookers())
+            stack.enter_context(_tied())
+            stack.enter_context(_tied())
             stack.enter_context(_signals_kept())
             read_token()
             # "local": without an address Ray would join any cluster that is running.
@@ -154,6 +159,24 @@ def _without_onlookers() -> Iterator[None]:
     finally:
         for name, method in stilled.items():
             setattr(Node, name, method)
+
+
+@contextmanager
+def _tied() -> Iterator[None]:
+    """Have the raylet start its agents and workers by ``tied.py``, for them to end with it."""
+    command, setup = getattr(services, AGENT_COMMAND), ray_constants.SETUP_WORKER_FILENAME
+    program = str(Path(tied.__file__).resolve())
+
+    def tied_command(*given: Any, **options: Any) -> list[str]:
+        return [*command(*given, **options), program]
+
+    setattr(services, AGENT_COMMAND, tied_command)
+    ray_constants.SETUP_WORKER_FILENAME = program  # absolute: Ray's folder is left out
+    try:
+        yield
+    finally:
+        setattr(services, AGENT_COMMAND, command)
+        ray_constants.SETUP_WORKER_FILENAME = setup
 
 
 @contextmanager

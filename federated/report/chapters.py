@@ -1,0 +1,156 @@
+"""The chapters of a run's page, in their order: what each shows of tables and figures."""
+
+from collections.abc import Callable, Iterator, Mapping
+from html import escape
+
+from federated.answers import answers
+from federated.plots import NothingToDrawError
+from federated.plots.style import SINGLE, save
+from federated.report import evidence
+from federated.report.conclusion import MODELS, THRESHOLD
+from federated.report.curves import curves
+from federated.report.effort import effort_sentence, effort_table
+from federated.report.facts import environment_table, to_repeat
+from federated.report.gallery import drawings, plot_in
+from federated.report.markup import MOST_ROWS, chapter, picture, section
+from federated.report.standing import USED, standings
+from federated.report.tables import (
+    BEHIND,
+    CHOSEN,
+    FINAL_AUC,
+    KEPT_AUC,
+    choice_table,
+    cost_table,
+    failure_table,
+    mark_of,
+    method_table,
+    shown_in,
+    site_table,
+    threshold_table,
+)
+from federated.report.traffic import TRAFFIC, traffic_table
+from federated.runs.reading import Run
+from federated.statistics import hospitals, methods
+from federated.statistics.images import grouping_note, scored_once
+
+Pictures = dict[str, str]
+"""Figure's file -> its HTML; who shows one takes it out."""
+
+
+def chapters(run: Run, prefix: str = "", *, draw: bool) -> dict[str, str]:
+    """Return the chapters of one run by their titles, those without anything to show left out."""
+    drawn = dict(_drawn(run, prefix)) if draw else {}
+    made = {
+        prefix + title: chapter(prefix + title, make(run, drawn))
+        for title, make in _CHAPTERS.items()
+    }
+    return {title: html for title, html in made.items() if html}
+
+
+def _drawn(run: Run, prefix: str) -> Iterator[tuple[str, str]]:
+    """Yield name and HTML of every figure that the run has the numbers for; keep them as PNG."""
+    run.files.plots.mkdir(parents=True, exist_ok=True)
+    for name, draw in drawings(run):
+        try:
+            wide, narrow = draw(), draw(width=SINGLE)
+        except NothingToDrawError:
+            continue
+        save(wide, run.files.plots / name)
+        wide.set_layout_engine("none")  # it is laid out by now, which takes as long as to draw it
+        yield name, picture(wide, narrow, plot_in(name).caption, prefix + name)
+
+
+def _take(drawn: Pictures, *names: str) -> Iterator[str]:
+    for name in names:
+        yield drawn.pop(name, "")
+
+
+def _each_hospital(run: Run, drawn: Pictures) -> Iterator[str]:
+    table, (_, note) = site_table(run), shown_in(run)
+    marked = any(table[column].str.endswith(BEHIND).any() for column in (FINAL_AUC, KEPT_AUC))
+    mark = mark_of(standings(run, USED).reference) if marked else ""
+    words = "; ".join(text for text in (CHOSEN, note, mark) if text)
+    yield section("Test AUC of each hospital", table, words)
+    meanings = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in MODELS.items())
+    yield f"<details open><summary>Which model is which</summary><dl>{meanings}</dl></details>"
+    yield from _take(drawn, "comparison", "forest")
+    yield section(
+        "What each hospital uses in the end",
+        choice_table(run),
+        "its own model (without the method local: the kept one), unless its own validation images "
+        "clearly prefer another",
+        most=MOST_ROWS,
+    )
+
+
+def _comparison(run: Run, drawn: Pictures) -> Iterator[str]:
+    table = method_table(run)
+    yield section("Over hospitals", table, "final models; a mean counts every hospital once")
+    models = scored_once(run, USED)
+    yield from _take(drawn, "differences")
+    if not models:
+        return
+    if len({one.method for one in models}) > 1:
+        compare = run.study.common.compare
+        reference = methods.reference_of(models, compare.reference)
+        against = methods.against(models, reference, compare)
+        table = evidence.against_table(against, methods.by_seed(models, reference), reference)
+        note = f"Final models. {evidence.verdict_note(reference)}"
+        yield section(f"Each method against {reference}", table, note, most=MOST_ROWS)
+    table = evidence.over_hospitals_table(hospitals.over_hospitals(models))
+    yield section("Pooled over hospitals", table, f"{evidence.POOLED}; {grouping_note(models)}")
+
+
+def _convergence(run: Run, drawn: Pictures) -> Iterator[str]:
+    if drawn:
+        yield curves(run)
+    yield from _take(drawn, "convergence", "methods", "worst-and-mean", "training-loss")
+
+
+def _threshold(run: Run, drawn: Pictures) -> Iterator[str]:
+    yield section("At the threshold", threshold_table(run), f"Final models. {THRESHOLD}")
+    yield from _take(drawn, "roc", "reliability", "decision-curve")
+
+
+def _rollout(run: Run, drawn: Pictures) -> Iterator[str]:
+    is_rollout = not run.timeline.empty
+    if is_rollout:
+        yield '<p class="note">All hours, weeks and dates are virtual.</p>'
+        yield from _take(drawn, "rollout", "rollout-convergence")
+    for answer in answers():
+        tables = [(t, t.rows(run)) for t in answer.tables] if answer.suits(run) else []
+        yield from (section(t.title, rows, t.note, most=MOST_ROWS) for t, rows in tables)
+        yield from _take(drawn, *(figure.file for figure in answer.figures))
+
+
+def _inside(run: Run, drawn: Pictures) -> Iterator[str]:
+    yield from _take(drawn, "memory")
+    norms = [drawn.pop(name) for name in list(drawn) if plot_in(name).is_by_method]
+    yield from norms
+    yield from (drawn.pop(name) for name in list(drawn))
+
+
+def _costs(run: Run, drawn: Pictures) -> Iterator[str]:
+    yield section("What left the hospitals", traffic_table(run), TRAFFIC)
+    yield section("Cost", cost_table(run), "MB: 10⁶ bytes of tensors, all rounds of one seed")
+    yield section("Training", effort_table(run), effort_sentence(run), most=MOST_ROWS)
+    yield section("Failures", failure_table(run), "left out of that round", most=MOST_ROWS)
+
+
+def _repeating(run: Run, drawn: Pictures) -> Iterator[str]:
+    yield "<h3>The command</h3>\n<p class=note>config.toml holds every setting of the run.</p>"
+    yield f"<pre><code>{escape(to_repeat(run))}</code></pre>"
+    yield section("Environment", environment_table(run), "on what the numbers were computed")
+
+
+_CHAPTERS: Mapping[str, Callable[[Run, Pictures], Iterator[str]]] = {
+    "Each hospital": _each_hospital,
+    "Method against method": _comparison,
+    "Convergence": _convergence,
+    "Threshold and calibration": _threshold,
+    "Over time": _rollout,
+    "What stays inside": _inside,
+    "Traffic, cost and training": _costs,
+    "How to repeat it": _repeating,
+}
+"""In the order of the page."""
