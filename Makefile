@@ -8,7 +8,7 @@ CONSTRAINTS ?=
 FIXED := $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help docs demo test test-slow test-ray test-browser test-deploy test-realdata sync lint types check clean
+.PHONY: help docs demo test test-slow test-ray test-browser test-deploy test-realdata audit faults sync lint types check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

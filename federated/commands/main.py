@@ -27,7 +27,6 @@ from federated.commands import (
 from federated.commands.ending import (
     BROKEN_PIPE,
     Output,
-    Unheard,
     complain,
     in_folder,
     open_streams,
@@ -36,6 +35,7 @@ from federated.commands.ending import (
     stopping,
 )
 from federated.commands.parsing import Parser, parsed
+from federated.commands.reporting import conclude, say, write_report, write_reports
 from federated.errors import UserError
 
 # Neither a simulation nor its sites talk to anyone: Flower's telemetry and update check stay off.
@@ -119,7 +119,7 @@ def _parser() -> tuple[Parser, Any]:
         metavar="FILE.html",
         help="where the page of several runs goes (side-by-side.html in the first one's folder)",
     )
-    report.set_defaults(call=lambda a: _reports(a.folders, a.to))
+    report.set_defaults(call=lambda a: write_reports(a.folders, a.to))
 
     data.add(commands)
     policy.add(commands)
@@ -204,7 +204,7 @@ def _execute(arguments: argparse.Namespace) -> None:
     study, style = parse(given), str(arguments.style)
     folder = choose_folder(study.common, new=arguments.new)
     if study.common.engine.kind == "ray" and not arguments.dry_run:
-        _say("starting Ray …", style)
+        say("starting Ray …", style)
         start_ahead(study.common.engine.address)
     with without_collector():
         from federated.commands.forecast import forecast
@@ -218,13 +218,13 @@ def _execute(arguments: argparse.Namespace) -> None:
     with preparing(style=style) as report:
         summaries = prepare(study.common, report)
     for line in filter(None, [*site_lines(summaries), threads_text(study)]):
-        _say(line, style)
+        say(line, style)
     if arguments.dry_run:
         print(forecast(study, summaries))
         return
     if not study.common.folder:
         folder = claimed(folder)
-    _say(f"run folder: {folder}", style)
+    say(f"run folder: {folder}", style)
     try:
         with progress(study, sites, style=style) as shown, stoppable(shown) as listener:
             carry_out({**given, "folder": str(folder)}, listener)
@@ -234,65 +234,8 @@ def _execute(arguments: argparse.Namespace) -> None:
     except OSError as error:
         raise in_folder(error, folder) from None
     if arguments.report:
-        _report(folder, style=style)
-    _conclude(folder, style)
-
-
-def _say(text: str, style: str) -> None:
-    if style == "auto":
-        print(text, file=Unheard(sys.stderr))
-
-
-def _conclude(folder: Path, style: str) -> None:
-    """Print the last line of a run: with ``--quiet`` where it is, with ``--json`` what came out."""
-    from federated.runs.folder import RunFolder
-
-    if style == "json":
-        from federated.commands.conclusion import conclusion
-        from federated.runs.reading import load
-
-        print(conclusion(load(folder)))
-    elif style == "quiet":
-        page = RunFolder(folder).summary
-        print(f"ended: {page if page.exists() else folder}")
-
-
-def _reports(folders: list[Path], path: Path | None) -> None:
-    """Write the page of a run, or one of several runs."""
-    if len(folders) == 1:
-        if path:
-            raise UserError(f"--to is for several runs; {folders[0]} has a page of its own.")
-        _report(folders[0])
-        return
-    from federated.lazy import without_collector
-
-    with without_collector():
-        from federated.report import comparison_text, write_side_by_side
-        from federated.runs.reading import load
-    runs = [load(folder) for folder in folders]
-    page = write_side_by_side(runs, path or runs[0].folder / "side-by-side.html")
-    for other in runs[1:]:
-        print(comparison_text(runs[0], other))
-    print(f"page: {page}")
-
-
-def _report(folder: Path, *, style: str = "auto") -> None:
-    from federated.lazy import without_collector
-
-    with without_collector():
-        from federated.report import summary_table, write_summary
-        from federated.runs.reading import load
-    run = load(folder)
-    _say("drawing plots and the summary page …", style)
-    try:
-        run.write_parquet()
-        page = write_summary(run)
-    except OSError as error:
-        raise in_folder(error, folder) from None
-    if style == "auto":
-        print(summary_table(run))
-        count = len(list(run.files.plots.glob("*.png")))
-        print(f"summary: {page}\nplots:   {run.files.plots} ({count} pictures)")
+        write_report(folder, style=style)
+    conclude(folder, style)
 
 
 if __name__ == "__main__":

@@ -207,8 +207,9 @@ def short(name: str, length: int = 24) -> str:
     return f"{name[: length - 1 - tail]}…{name[-tail:]}"
 
 
-def save(figure: Figure, stem: Path, formats: Iterable[str] = ("png",)) -> list[Path]:
+def save(figure: Figure, stem: str | Path, formats: Iterable[str] = ("png",)) -> list[Path]:
     """Write a figure as ``stem.FORMAT`` for png, pdf or svg, and return the paths."""
+    stem = Path(stem)
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in formats]
     with rc_context(RC):
         for path in paths:
