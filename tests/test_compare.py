@@ -147,13 +147,15 @@ def test_figures_draw_the_intervals_of_the_tables(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run")
     models = {(one.site, one.method): one for one in scored([run])}
     area = models["birch", "fedavg"].mean_auc
-    assert ([area.low, area.high], [1.0, 1.0]) in drawn_rows(plots.comparison(run), "birch")
-    forest = drawn_rows(plots.forest(run), "fedavg")
+    assert ([area.low, area.high], [1.0, 1.0]) in drawn_rows(
+        plots.comparison(run, model="kept"), "birch"
+    )
+    forest = drawn_rows(plots.forest(run, "kept"), "fedavg")
     assert ([area.low, area.high], [1.0, 1.0]) in forest
     assert ([area.value], [1.0]) in forest
     against = methods.against(list(models.values()), "local", Compare())
     row = against.set_index("site").loc["birch"]
-    drawn = drawn_rows(plots.differences(run), "birch")
+    drawn = drawn_rows(plots.differences(run, "kept"), "birch")
     assert ([row["difference_low"], row["difference_high"]], [0.0, 0.0]) in drawn
     assert ([-0.03, -0.03], [0.0, 1.0]) in drawn
 
@@ -163,7 +165,7 @@ def test_reliability_and_decision_curves_hold_what_scikit_learn_finds(tmp_path: 
     one = next(m for m in scored([run]) if (m.site, m.method) == ("birch", "fedavg"))
     labels, scores = np.tile(one.labels, 2), one.scores.ravel()
     found, told = calibration_curve(labels, scores, n_bins=10)
-    lines = drawn_rows(plots.reliability(run), "birch")
+    lines = drawn_rows(plots.reliability(run, "kept"), "birch")
     assert any(
         len(x) == len(told) and np.allclose(x, told) and np.allclose(y, found) for x, y in lines
     )
@@ -171,7 +173,9 @@ def test_reliability_and_decision_curves_hold_what_scikit_learn_finds(tmp_path: 
     acted = one.scores >= 0.5
     signs = np.where(one.labels == 1, 1, -1)
     expected = (acted * signs).mean()
-    heights = [y[9] for x, y in drawn_rows(plots.decision_curve(run), "birch") if len(x) == 19]
+    heights = [
+        y[9] for x, y in drawn_rows(plots.decision_curve(run, "kept"), "birch") if len(x) == 19
+    ]
     assert any(height == pytest.approx(expected) for height in heights)
 
 

@@ -153,7 +153,8 @@ def test_a_split_of_one_class_fails_and_is_named(two_sites, capsys, tmp_path):
     assert text.startswith(f"FAILED: a split of one class has no AUC: {lacking}")
 
 
-def test_classes_are_called_as_their_owner_calls_them(tmp_path, capsys):
+def test_classes_are_called_as_their_owner_calls_them(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     for site in ("north", "south"):
         for number in range(24):
             name = ("NCP", "CP", "Normal")[number % 3]

@@ -18,12 +18,14 @@ from sklearn.metrics import roc_auc_score
 
 from federated import plots
 from federated.config.presets import METHODS
+from federated.exchange.ledger import append
 from federated.plots.drift import layer_names
 from federated.plots.numbers import shown_sites, values
 from federated.plots.style import method_looks
 from federated.report import save_all
 from federated.report.gallery import drawings
 from federated.runs.columns import METRIC_COLUMNS
+from federated.runs.folder import LEDGER
 from federated.runs.reading import Run, load
 from federated.storage import write_tensors
 
@@ -358,8 +360,10 @@ def test_save_all_draws_every_figure_of_a_whole_run_in_the_formats_asked_for(
             folder = site_folder(run, site, method)
             write_predictions(folder, [0.1, 0.7, 0.4], [0, 1, 0])
             write_norms(folder, n=([0.1], [1.0]))
+            append(folder / LEDGER, {"round": 1, "bytes": {"weights": 8}}, sync=False)
     saved = save_all(run, tmp_path / "plots", ("svg", "pdf"))
-    assert len(saved) == 2 * len(list(drawings(run)))
+    names = {name for name, _ in drawings(run)}
+    assert {path.stem for path in saved} == names and len(saved) == 2 * len(names)
     # The text of a figure stays text.
     assert "consilium" in (tmp_path / "plots" / "convergence.svg").read_text()
 

@@ -48,7 +48,7 @@ def test_around_a_week_are_the_two_before_the_two_since_and_the_last(
 def test_around_a_joining_are_the_last_before_and_the_last_within_three_rounds_after(
     rows: pd.DataFrame, joined: int
 ) -> None:
-    change = Aucs(rows).change_around(joined)
+    change = Aucs(rows, ROUNDS_AFTER_JOIN).change_around(joined)
     for site, group in rows.groupby("site"):
         before = group.loc[group["round"] < joined, "val"]
         is_after = group["round"].between(joined, joined + ROUNDS_AFTER_JOIN)

@@ -32,6 +32,7 @@ def test_a_run_writes_what_is_named_and_nothing_else(run_tiny: RunTiny) -> None:
         files.metrics,
         files.events,
         files.timeline,
+        files.received,
     )
     assert all(path.stat().st_size > 0 for path in named)
     cells = {files.cell(method, 0).parent for method in ("local", "fedbn")}

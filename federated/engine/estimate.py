@@ -101,7 +101,7 @@ def _timed(config: Config) -> tuple[float, float]:
     """Return the seconds of a training step, and of an evaluated image, the better of two tries."""
     device = device_for(config.engine.gpus)
     compute = Compute(device, uses_bf16(config.train.precision, device))
-    torch.set_num_threads(config.engine.threads)
+    torch.set_num_threads(config.engine.threads or 1)
     model, size = network_of(config, 0).to(device), config.data.image_size
     generator = torch_generator(0, "estimate", 0, "images")
     count = config.train.batch_size
