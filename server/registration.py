@@ -53,8 +53,17 @@ def register(
         # Whoever is online is asked before registration ends, so that nobody else has a name too.
         if new := sorted(set(grid.get_node_ids()) - asked):
             asked |= set(new)
-            for node, report in hosted(grid, record, new, content, failures, awaited, timeout):
-                admit(record, hosts, node, report, awaited, rebind)
+            found = hosted(
+                grid,
+                record,
+                new,
+                content=content,
+                failures=failures,
+                awaited=awaited,
+                timeout=timeout,
+            )
+            for node, report in found:
+                admit(record, hosts, node, report=report, awaited=awaited, rebind=rebind)
         elif awaited.is_met(hosts):
             break
         elif time.monotonic() > deadline:
@@ -72,6 +81,7 @@ def hosted(
     grid: Grid,
     record: Record,
     nodes: Sequence[int],
+    *,
     content: RecordDict,
     failures: dict[int, str],
     awaited: Awaited,
@@ -119,6 +129,7 @@ def admit(
     record: Record,
     hosts: dict[str, Host],
     node: int,
+    *,
     report: Report,
     awaited: Awaited,
     rebind: Collection[str],

@@ -1,8 +1,7 @@
 """A secret among n owners, of whom any t can tell it and fewer know nothing (Shamir 1979).
 
 The secret is the value at 0 of a random polynomial of degree t - 1 over the integers modulo a
-prime; a share is its value at the owner's number. pycryptodome's shares are of 16 bytes, in plain
-Python over GF(2^128), and take about a hundred times as long for 100 owners.
+prime; a share is its value at the owner's number.
 """
 
 import secrets
