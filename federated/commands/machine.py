@@ -4,30 +4,19 @@ import argparse
 import os
 import platform
 import shutil
-import sys
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from federated.commands.findings import GOOD, SLOW, WRONG, Finding, concluded
 from federated.errors import UserError
 
 FULL_DISK = 5e9
 """Free bytes below which a run of many sites may not find room."""
 SMALL_SHM = 1e9
 """Bytes of /dev/shm below which Ray keeps its objects on the disk."""
-GOOD, SLOW, WRONG = "ok", "note", "wrong"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line: whether it is ok, a note or wrong, what was looked at, and what was found."""
-
-    state: str
-    what: str
-    found: str
 
 
 def add(commands: Any) -> None:
@@ -44,18 +33,7 @@ def add(commands: Any) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.table import Table
-
-    findings = list(examined(arguments.settings))
-    colours = {GOOD: "green", SLOW: "yellow", WRONG: "bold red"}
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for one in findings:
-        table.add_row(f"[{colours[one.state]}]{one.state}[/]", one.what, one.found)
-    Console(file=sys.stdout).print(table)
-    wrong = sum(one.state == WRONG for one in findings)
-    print(f"\n{wrong} wrong, {sum(one.state == SLOW for one in findings)} to know.")
-    return 1 if wrong else 0
+    return concluded(examined(arguments.settings))
 
 
 def examined(words: list[str]) -> Iterator[Finding]:
@@ -64,15 +42,16 @@ def examined(words: list[str]) -> Iterator[Finding]:
     Args:
         words: At most one .toml file, and key=value words.
     """
-    yield from _versions()
+    yield from versions()
+    yield from _code()
     yield from _processor()
     yield from _places()
     yield from _ray()
     yield from _data(words)
 
 
-def _versions() -> Iterator[Finding]:
-    from federated.exchange.fingerprint import code_digest
+def versions() -> Iterator[Finding]:
+    """Yield the versions of Python and of the packages whose numbers a run depends on."""
     from federated.runs.environment import PACKAGES, version_of
 
     yield Finding(GOOD, "Python", f"{platform.python_version()} on {platform.system()}")
@@ -82,6 +61,11 @@ def _versions() -> Iterator[Finding]:
     yield Finding(GOOD, "packages", text)
     for name in missing:
         yield Finding(WRONG, "packages", f"{name} is not installed; pip install {name}")
+
+
+def _code() -> Iterator[Finding]:
+    from federated.exchange.fingerprint import code_digest
+
     yield Finding(GOOD, "code", f"digest {code_digest()[:12]}; a run goes on only under the same")
 
 

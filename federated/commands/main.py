@@ -19,6 +19,7 @@ from federated.commands import (
     folders,
     ledger,
     machine,
+    node,
     policy,
     questions,
     sweep,
@@ -132,6 +133,7 @@ def _parser() -> tuple[Parser, Any]:
     sweep.add(commands)
     machine.add(commands)
     deploying.add(commands)
+    node.add(commands)
     folders.add(commands)
     beginning.add(commands)
     catalogue.add(commands, parser)
