@@ -61,6 +61,21 @@ def test_there_are_commands_to_test() -> None:
     assert len(COMMANDS) > 40
 
 
+def test_the_units_of_the_deployment_page_start_flower_with_flags_that_it_has() -> None:
+    from flwr.superlink.cli.flower_superlink import _parse_args_run_superlink
+    from flwr.supernode.cli.flower_supernode import _parse_args_run_supernode
+
+    page = (ROOT / "docs" / "DEPLOY.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    starts = {
+        "flower-superlink": _parse_args_run_superlink(),
+        "flower-supernode": _parse_args_run_supernode(),
+    }
+    for line in re.findall(r"^ExecStart=(.+)$", page, re.M):
+        program, *words = shlex.split(line)
+        starts.pop(Path(program).name).parse_args(words)
+    assert not starts, "a program without a unit"
+
+
 @pytest.mark.slow
 def test_the_tutorial_runs_from_its_first_command_to_its_figure(
     tmp_path: Path,
