@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from federated.config.presets import METHODS
 from federated.errors import UserError
+from federated.plots.inline import show_in_notebooks
 from federated.runs.reading import Run
 
 SINGLE, DOUBLE = 3.5, 7.2
@@ -85,6 +86,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
     @wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         _refuse_other_than_runs(draw, args)
+        show_in_notebooks()
         with rc_context(RC):
             return draw(*args, **kwargs)
 
