@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
                 type=float,
                 metavar="AUC",
                 help="what all hospitals should reach (that of the scenario, else what each "
-                "reached alone)",
+                "has alone in the end)",
             )
 
 
