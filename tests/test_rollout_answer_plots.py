@@ -103,6 +103,11 @@ def test_the_mark_of_several_seeds_is_their_median_and_never_is_later_than_all(
     assert "a seed" in texts(ax)
 
 
+def test_of_two_seeds_one_that_never_reached_it_leaves_no_mark_in_between(tmp_path: Path) -> None:
+    ax = panel(benefit.figure(two(tmp_path, 2)), "fedavg")
+    assert marks(ax, "reached_week")[1] == (week(EDGE * (7 * 168 + 2)), ">")
+
+
 def test_of_many_hospitals_the_share_that_has_reached_its_target_is_drawn(tmp_path: Path) -> None:
     run = made_up(
         tmp_path, MANY, 6, {"rollout.group.late.count": 10, "rollout.group.late.go-live": "2"}

@@ -125,22 +125,37 @@ def test_a_run_that_is_no_rollout_answers_in_rounds(
     assert cli.main(["benefit", str(tmp_path)]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "by round 3, 2 rounds sooner than alone." in printed
+    # Its pictures are over virtual time.
+    assert "picture" not in printed
     assert of(run)["reached_round"] == 3 and isnan(of(run)["reached_hours"])
     never = benefit.sentences(run, 0.95)["in words"][0]
     assert never.endswith("never reached its target AUC of 0.950 in 8 rounds, nor did it alone.")
 
 
+def several(folder: Path, together: list[list[float]], alone: list[list[float]]) -> Run:
+    aucs = {("local", seed, "alder"): values for seed, values in enumerate(alone)}
+    aucs |= {("fedavg", seed, "alder"): values for seed, values in enumerate(together)}
+    return weekly(folder, aucs)
+
+
 def test_of_several_seeds_the_median_counts_and_never_is_latest(tmp_path: Path) -> None:
-    by_seed = [SOON, LUCKY, LUCKY]
-    aucs = {("local", seed, "alder"): ALONE for seed in range(3)}
-    aucs |= {("fedavg", seed, "alder"): values for seed, values in enumerate(by_seed)}
-    run = weekly(tmp_path, aucs)
+    run = several(tmp_path / "few", [SOON, LUCKY, LUCKY], [ALONE] * 3)
     (row,) = benefit.table_by_site(run).to_dict("records")
-    assert row["reached"] == "never in 8 weeks (1 of 3 seeds)"
+    assert (row["reached"], row["against alone"]) == ("in 1 of 3 seeds only", "mostly alone")
     # Three equal seeds: the interval has no width.
     assert row["target AUC"] == "0.700 [0.700, 0.700]"
     (words,) = benefit.sentences(run)["in words"]
-    assert "in 1 of 3 seeds only; alone it did by week 4." in words
+    assert words.endswith("in 1 of 3 seeds only; alone it did by week 4.")
+
+
+def test_what_was_so_in_some_seeds_is_never_said_of_all(tmp_path: Path) -> None:
+    # The target is the mean of 0.7 and 0.5; the second seed alone never has it for long.
+    run = several(tmp_path, [SOON, SOON], [ALONE, [0.5] * 8])
+    (row,) = benefit.table_by_site(run).to_dict("records")
+    assert (row["target AUC"], row["reached"]) == ("0.600", "week 0")
+    assert (row["alone"], row["against alone"]) == ("in 1 of 2 seeds only", "mostly together")
+    (words,) = benefit.sentences(run)["in words"]
+    assert words.endswith("by week 0; alone it did in 1 of 2 seeds only.")
 
 
 def test_the_target_is_drawn_and_where_it_is_reached(tmp_path: Path) -> None:

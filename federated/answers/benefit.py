@@ -9,10 +9,10 @@ from federated.answers.answer import Answer, TextTable
 from federated.answers.sooner import (
     Course,
     against_alone,
+    alone_words,
     clock_of,
     sentence_of,
     target_words,
-    time_words,
     together_words,
 )
 from federated.config.presets import ALONE
@@ -90,7 +90,7 @@ def table_by_site(run: Run, target: float | None = None) -> pd.DataFrame:
         row = {"site": site, "method": method, "target AUC": target_words(course)}
         row["reached"] = together_words(clock, course)
         if clock.has_alone:
-            row["alone"] = time_words(clock, course, course.alone)
+            row["alone"] = alone_words(clock, course)
             row["against alone"] = against_alone(clock, course)
         if has_test:
             row["test AUC then"] = number(seeds["test_auc"].mean(), "{:.3f}")

@@ -22,8 +22,9 @@ class Course(NamedTuple):
         high: See ``low``.
         together: When it was reached, the median over seeds; NaN: never.
         alone: The same alone.
-        seeds: How many there are, and in how many it was reached together.
-        reached: See ``seeds``.
+        seeds: How many there are.
+        reached: In how many of them it was reached together.
+        alone_reached: In how many it was reached alone.
         evaluations: The fewest of a seed.
     """
 
@@ -34,6 +35,7 @@ class Course(NamedTuple):
     alone: float
     seeds: int
     reached: int
+    alone_reached: int
     evaluations: int
 
     @property
@@ -64,6 +66,7 @@ class Clock(NamedTuple):
             alone=middle(alone) / self.size,
             seeds=len(rows),
             reached=int(together.notna().sum()),
+            alone_reached=int(alone.notna().sum()),
             evaluations=int(rows["evaluations"].fillna(0).min()),
         )
 
@@ -108,20 +111,25 @@ def target_words(course: Course) -> str:
     return f"{course.target:.3f} [{max(course.low, 0):.3f}, {min(course.high, 1):.3f}]"
 
 
-def time_words(clock: Clock, course: Course, time: float) -> str:
-    """Return when a target was reached, or that it never was."""
-    if isnan(course.target):
-        return DASH
-    return clock.never() if isnan(time) else clock.moment(time)
-
-
 def together_words(clock: Clock, course: Course) -> str:
-    """Return when a target was reached together, and in how many seeds if not in all or none."""
+    """Return when a target was reached together, or that it never was."""
     if course.is_too_short:
         return "too few evaluations"
-    is_some = 0 < course.reached < course.seeds
-    words = time_words(clock, course, course.together)
-    return f"{words} ({course.reached} of {course.seeds} seeds)" if is_some else words
+    return _time_words(clock, course, course.together, course.reached)
+
+
+def alone_words(clock: Clock, course: Course) -> str:
+    """Return when a target was reached alone, or that it never was."""
+    return _time_words(clock, course, course.alone, course.alone_reached)
+
+
+def _time_words(clock: Clock, course: Course, time: float, reached: int) -> str:
+    if isnan(course.target):
+        return DASH
+    seeds = f"{reached} of {course.seeds} seeds"
+    if isnan(time):
+        return f"in {seeds} only" if reached else clock.never()
+    return clock.moment(time) + (f" ({seeds})" if reached < course.seeds else "")
 
 
 def against_alone(clock: Clock, course: Course) -> str:
@@ -131,9 +139,11 @@ def against_alone(clock: Clock, course: Course) -> str:
     is_together, is_alone = not isnan(course.together), not isnan(course.alone)
     if is_together and is_alone:
         return clock.difference(course.alone - course.together)
-    return {(True, False): "only together", (False, True): "only alone"}.get(
-        (is_together, is_alone), "neither"
-    )
+    if is_together:
+        return "mostly together" if course.alone_reached else "only together"
+    if is_alone:
+        return "mostly alone" if course.reached else "only alone"
+    return DASH if course.reached or course.alone_reached else "neither"
 
 
 def sentence_of(clock: Clock, site: str, method: str, course: Course) -> str:
@@ -146,14 +156,12 @@ def sentence_of(clock: Clock, site: str, method: str, course: Course) -> str:
             "to say whether it reached its target."
         )
     wants = f"its target AUC of {target_words(course)}"
-    seeds = f"{course.reached} of {course.seeds} seeds"
     if not course.reached:
         end = f"never reached {wants} in {clock.span(clock.end)}"
     elif isnan(course.together):
-        end = f"reached {wants} in {seeds} only"
+        end = f"reached {wants} {together_words(clock, course)}"
     else:
-        is_some = course.reached < course.seeds
-        end = f"reached {wants} by {clock.moment(course.together)}{f' ({seeds})' * is_some}"
+        end = f"reached {wants} by {together_words(clock, course)}"
     return f"With {method} {site} {end}{_alone_clause(clock, course)}."
 
 
@@ -161,10 +169,10 @@ def _alone_clause(clock: Clock, course: Course) -> str:
     """Return the part of the sentence that tells of the hospital alone."""
     if not clock.has_alone:
         return ""
-    is_alone = not isnan(course.alone)
-    if is_alone and not isnan(course.together):
+    if not isnan(course.alone) and not isnan(course.together):
         words = clock.difference(course.alone - course.together)
         return ", at the same time as alone" if words.startswith("at") else f", {words} than alone"
-    if is_alone:
-        return f"; alone it did by {clock.moment(course.alone)}"
+    if course.alone_reached:
+        words = _time_words(clock, course, course.alone, course.alone_reached)
+        return f"; alone it did {words if isnan(course.alone) else f'by {words}'}"
     return "; alone it never did" if course.reached else ", nor did it alone"

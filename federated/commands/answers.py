@@ -57,6 +57,8 @@ def _write(run: "Run", answer: "Answer") -> None:
 
     print(f"table:   {answer.write_numbers(run)}")
     for figure in answer.figures:
+        if figure.is_of_rollout and run.timeline.empty:
+            continue
         try:
             paths = answer.write_figure(run, figure)
         except NothingToDrawError as error:
