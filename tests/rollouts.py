@@ -36,6 +36,30 @@ def write_rollout(
     return run
 
 
+def weekly(
+    folder: Path, aucs: Mapping[tuple[str, int, str], Sequence[float]], **settings: object
+) -> Run:
+    """Write a rollout of validation AUCs by method, seed and site, one evaluation a week.
+
+    That of round r ends at hour 168 (r - 1) + 2; test AUC is 0.1 below. With ``plain=True`` the
+    run is no rollout.
+    """
+    is_plain = settings.pop("plain", False)
+    methods, seeds, sites = (list(dict.fromkeys(key[i] for key in aucs)) for i in range(3))
+    rows: list[Row] = []
+    spans: list[Span] = []
+    for (method, seed, site), values in aucs.items():
+        for round, auc in enumerate(values, start=1):
+            key = (method, seed, round, site)
+            for split, shown in (("val", auc), ("test", auc - 0.1)):
+                rows.append((*key, split, "current", "auc", shown, 40))
+            hour = (round - 1) * HOURS_PER_WEEK
+            spans.append((*key, "evaluate", hour, hour + 2.0))
+    rounds = max(map(len, aucs.values()))
+    given = {"methods": methods, "seeds": seeds, "rounds": rounds, **settings}
+    return write_rollout(folder, rows, [] if is_plain else spans, sites=sites, **given)  # type: ignore[arg-type]
+
+
 def made_up(
     folder: Path,
     sites: Sequence[str],

@@ -14,7 +14,7 @@ from federated.report.gallery import declared, plot_in
 from federated.report.markup import picture
 
 SHARED = {
-    "answers": {"answer"},
+    "answers": {"answer", "sooner"},
     "questions": {"alternatives", "finding", "hospital_tables", "trials"},
 }
 

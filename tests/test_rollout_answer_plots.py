@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rollouts import made_up, write_rollout
+from rollouts import made_up, weekly
 from test_plots import panel
 from test_rollout_answers import SITES, tiny
 from test_rollout_plots import texts
@@ -15,7 +15,7 @@ from test_rollout_plots import texts
 from federated import plots
 from federated.answers import benefit, disturbances, joining, waiting
 from federated.plots.reached import EDGE
-from federated.runs.reading import load
+from federated.runs.reading import Run, load
 
 MANY = [f"hospital-{i:02d}" for i in range(40)]
 
@@ -40,11 +40,25 @@ def drawn(figure: Figure, title: str) -> list[list[float]]:
     return [list(line.get_ydata()) for line in ax.lines]
 
 
+SOON, LATER = [0.7] * 8, [0.5, 0.5, 0.5, 0.7, 0.7, 0.7, 0.7, 0.7]
+"""Their means of three are at 0.7 from round 1 and from round 6 on."""
+
+
+def two(folder: Path, seeds: int = 1, **settings: object) -> Run:
+    """Return a rollout in which birch is never good with another seed than 0."""
+    aucs = {}
+    for seed in range(seeds):
+        aucs |= {("local", seed, site): LATER for site in SITES}
+        aucs[("fedavg", seed, "alder")] = SOON
+        aucs[("fedavg", seed, "birch")] = [0.1] * 8 if seed else SOON
+    return weekly(folder, aucs, **settings)
+
+
 def test_a_lane_has_the_weeks_together_and_alone(tmp_path: Path) -> None:
-    ax = panel(benefit.figure(tiny(tmp_path)), "fedavg")
+    ax = panel(benefit.figure(two(tmp_path)), "fedavg")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["alder", "birch"]
-    assert marks(ax, "reached_week") == [(week(182), "o"), (week(183), "o")]
-    assert marks(ax, "alone_week") == [(week(338), "o"), (week(339), "o")]
+    assert marks(ax, "reached_week") == [(week(2), "o")] * 2
+    assert marks(ax, "alone_week") == [(week(5 * 168 + 2), "o")] * 2
     assert "not reached in this run" not in texts(ax)
 
 
@@ -71,49 +85,39 @@ def test_methods_of_a_study_s_own_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_what_was_never_reached_is_an_arrow_beyond_the_end(tmp_path: Path) -> None:
-    ax = panel(benefit.figure(tiny(tmp_path), 0.75), "fedavg")
-    # Birch ends at 0.7 together and at 0.6 alone; the run ends at hour 349.
-    late = (week(EDGE * 349), ">")
-    assert marks(ax, "reached_week") == [(week(182), "o"), late]
-    assert marks(ax, "alone_week") == [(week(338), "o"), late]
+    run = two(tmp_path, **{"rollout.hospital.birch.target-auc": 0.75})
+    ax = panel(benefit.figure(run), "fedavg")
+    # The run ends with the evaluation of round 8.
+    late = (week(EDGE * (7 * 168 + 2)), ">")
+    assert marks(ax, "reached_week") == [(week(2), "o"), late]
+    assert marks(ax, "alone_week") == [(week(5 * 168 + 2), "o"), late]
     assert "not reached in this run" in texts(ax)
 
 
 def test_the_mark_of_several_seeds_is_their_median_and_never_is_later_than_all(
     tmp_path: Path,
 ) -> None:
-    one = tiny(tmp_path / "one")
-    rows = list(one.metrics.itertuples(index=False, name=None))
-    spans = list(one.timeline.itertuples(index=False, name=None))
-    # With seeds 1 and 2 birch never gets there together.
-    again = [
-        (m, seed, r, s, split, model, k, 0.1 if (m, s, k) == ("fedavg", "birch", "auc") else v, n)
-        for seed in (1, 2)
-        for m, _, r, s, split, model, k, v, n in rows
-    ]
-    run = write_rollout(
-        tmp_path / "three",
-        [*rows, *again],
-        [*spans, *((m, seed, *rest) for seed in (1, 2) for m, _, *rest in spans)],
-        sites=SITES,
-        seeds=(0, 1, 2),
-        **{"rollout.hospital.birch.go-live": "1"},
-    )
-    ax = panel(benefit.figure(run), "fedavg")
-    assert marks(ax, "reached_week") == [(week(182), "o"), (week(EDGE * 349), ">")]
+    ax = panel(benefit.figure(two(tmp_path, 3)), "fedavg")
+    late = (week(EDGE * (7 * 168 + 2)), ">")
+    assert marks(ax, "reached_week") == [(week(2), "o"), late]
     assert "a seed" in texts(ax)
+
+
+def test_of_two_seeds_one_that_never_reached_it_leaves_no_mark_in_between(tmp_path: Path) -> None:
+    ax = panel(benefit.figure(two(tmp_path, 2)), "fedavg")
+    assert marks(ax, "reached_week")[1] == (week(EDGE * (7 * 168 + 2)), ">")
 
 
 def test_of_many_hospitals_the_share_that_has_reached_its_target_is_drawn(tmp_path: Path) -> None:
     run = made_up(
-        tmp_path, MANY, 4, {"rollout.group.late.count": 10, "rollout.group.late.go-live": "2"}
+        tmp_path, MANY, 6, {"rollout.group.late.count": 10, "rollout.group.late.go-live": "2"}
     )
-    (ax,) = benefit.figure(run).axes
+    (ax,) = benefit.figure(run, 0.1).axes
     live, alone, together = ax.lines
     assert live.get_ydata()[-1] == 1.0
     # 30 of 40 are there from the start.
     assert live.get_ydata()[list(live.get_xdata()).index(2) - 1] == pytest.approx(30 / 40)
-    # Alone every hospital reaches its best in the end.
+    # So little everyone has, also who comes late.
     assert alone.get_ydata()[-1] == 1.0
     for line in (live, alone, together):
         assert (np.diff(line.get_ydata()) >= 0).all()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from rollouts import Event, Span, write_rollout
+from rollouts import Event, Span, weekly, write_rollout
 from test_plots import METHOD_NAMES, Row, full_rows, write_run
 
 from federated.answers import benefit, cost, disturbances, joining, waiting
@@ -121,29 +121,29 @@ def test_evaluations_have_the_hour_at_which_the_site_had_evaluated(tmp_path: Pat
     assert row(table[table["round"] == 3], "fedavg", "birch")["hours"] == 349
 
 
-def test_the_target_is_what_the_hospital_reaches_alone(tmp_path: Path) -> None:
-    table = benefit.numbers(tiny(tmp_path))
-    alder, birch = row(table, "fedavg", "alder"), row(table, "fedavg", "birch")
-    # Alone alder is best in round 3, evaluated at hour 338; together 0.8 is there in round 2.
-    assert (alder["target"], alder["reached_hours"], alder["alone_hours"]) == (0.8, 182, 338)
-    assert alder["sooner_weeks"] == pytest.approx((338 - 182) / 168)
-    assert alder["reached_week"] == pytest.approx(182 / 168)
-    assert alder["test_auc"] == pytest.approx(0.8 - 0.1)
-    # Birch went live at hour 168.
-    assert (birch["target"], birch["reached_hours"], birch["after_hours"]) == (0.6, 183, 15)
-    assert (birch["alone_hours"], birch["alone_after_hours"]) == (339, 171)
-    assert row(table, "local", "birch")["sooner_weeks"] == 0
-
-
-def test_a_stated_target_goes_before_and_may_never_be_reached(tmp_path: Path) -> None:
-    settings = {"rollout.target-auc": 0.78, "rollout.hospital.birch.target-auc": 0.65}
+def test_stated_targets_are_reached_by_the_hours_of_each_evaluation(tmp_path: Path) -> None:
+    settings = {"rollout.target-auc": 0.6, "rollout.hospital.birch.target-auc": 0.65}
     table = benefit.numbers(tiny(tmp_path, **settings))
     alder, birch = row(table, "fedavg", "alder"), row(table, "fedavg", "birch")
-    assert (alder["target"], birch["target"]) == (0.78, 0.65)
-    assert (alder["reached_hours"], birch["reached_hours"]) == (182, 183)
-    assert math.isnan(birch["alone_hours"]) and math.isnan(birch["sooner_weeks"])
+    # Means of three: 0.7, 0.75, 0.75 together and 0.6, 0.65, 0.7 alone.
+    assert (alder["target"], alder["reached_hours"], alder["alone_hours"]) == (0.6, 12, 2)
+    assert alder["sooner_weeks"] == pytest.approx((2 - 12) / 168)
+    assert alder["reached_week"] == pytest.approx(12 / 168)
+    assert alder["test_auc"] == pytest.approx(0.7 - 0.1)
+    # Birch has two evaluations, and nothing is sure before three.
+    assert (birch["target"], birch["evaluations"]) == (0.65, 2)
+    assert math.isnan(birch["reached_hours"]) and math.isnan(birch["sooner_weeks"])
     high = benefit.numbers(tiny(tmp_path / "high", **{"rollout.target-auc": 0.99}))
     assert high["reached_hours"].isna().all() and high["test_auc"].isna().all()
+
+
+def test_a_newcomer_s_time_counts_from_its_own_go_live(tmp_path: Path) -> None:
+    aucs = {(m, 0, "alder"): [math.nan, *[0.8] * 4] for m in ("local", "fedavg")}
+    run = weekly(tmp_path, aucs, **{"rollout.hospital.alder.go-live": "1"})
+    table = benefit.numbers(run)
+    # Its first evaluation, of round 2, is two hours after it went live.
+    assert list(table["after_hours"]) == list(table["alone_after_hours"]) == [2, 2]
+    assert list(table["evaluations"]) == [4, 4]
 
 
 def test_without_local_there_is_no_target(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from rollouts import made_up, write_rollout
+from rollouts import made_up, weekly, write_rollout
 from test_plots import METHOD_NAMES, full_rows, line, panel, write_run
 from test_rollout_answers import tiny
 from test_summary import Page, cells
@@ -239,44 +239,23 @@ def test_the_printed_table_names_a_few_hospitals_and_counts_many(five: Run) -> N
     assert markdown(table_by_method(many))[-1] in printed and "target AUC" not in printed
 
 
-def test_the_table_by_method_has_times_and_a_dash_for_never(tmp_path: Path) -> None:
-    run = tiny(tmp_path, **{"rollout.hospital.alder.target-auc": 0.9})
+def test_the_tables_have_times_and_words_for_never(tmp_path: Path) -> None:
+    aucs = {
+        ("local", 0, "alder"): [0.5] * 4 + [0.6] * 4,
+        ("local", 0, "birch"): [0.5] * 8,
+        ("fedavg", 0, "alder"): [0.6] * 8,
+        ("fedavg", 0, "birch"): [0.5] * 8,
+    }
+    run = weekly(tmp_path, aucs, **{"rollout.hospital.birch.target-auc": 0.9})
     text = site_text(run)
-    assert cells(text, "alder", "fedavg")[2:] == ["0.900", *["–"] * 5]
-    # 15 hours after it joined, 171 alone.
-    birch = ["0.600", "week 1.1", "0.1", "1.0", "+0.9", "0.550"]
+    # Alone alder's mean of three is 0.6 from round 7 on, and then two evaluations are left.
+    alder = ["0.600", "week 0", "never in 8 weeks", "only together", "0.500"]
+    assert cells(text, "alder", "fedavg")[2:] == alder
+    birch = ["0.900", "never in 8 weeks", "never in 8 weeks", "neither", "–"]
     assert cells(text, "birch", "fedavg")[2:] == birch
     (counts,) = table_by_method(run).to_dict("records")
     assert (counts["reached"], counts["alone"], counts["only together"]) == (
         "1 of 2",
-        "1 of 2",
-        "0",
+        "0 of 2",
+        "1",
     )
-
-
-def test_with_several_seeds_it_says_how_many_reached_it(tmp_path: Path) -> None:
-    one = tiny(tmp_path / "one")
-    rows = list(one.metrics.itertuples(index=False, name=None))
-    spans = list(one.timeline.itertuples(index=False, name=None))
-    # With seed 1 birch never gets there together.
-    again = [
-        (m, 1, r, s, split, model, k, 0.1 if (m, s, k) == ("fedavg", "birch", "auc") else v, n)
-        for m, _, r, s, split, model, k, v, n in rows
-    ]
-    run = write_rollout(
-        tmp_path / "two",
-        [*rows, *again],
-        [*spans, *((m, 1, *rest) for m, _, *rest in spans)],
-        sites=("alder", "birch"),
-        seeds=(0, 1),
-        **{"rollout.hospital.birch.go-live": "1"},
-    )
-    birch = cells(site_text(run), "birch", "fedavg")
-    assert birch[6] == "+0.9 (1 of 2)"
-    # With both seeds alike there is no sd to tell.
-    assert cells(site_text(run), "alder", "fedavg")[6] == "+0.9"
-    assert birch[7] == "0.550 (1 of 2)"
-    drawn = line(panel(plots.rollout_convergence(run), "birch"), "fedavg")
-    np.testing.assert_allclose(drawn.get_ydata(), [(0.65 + 0.1) / 2, (0.7 + 0.1) / 2])
-    (ax,) = plots.rollout(run, seed=1).axes
-    assert ax.figure.get_suptitle() == "Rollout: fedavg, seed 1"  # type: ignore[union-attr]

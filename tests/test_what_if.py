@@ -22,9 +22,9 @@ from federated.questions.what_if import (
     compared,
     figure,
     outcome,
-    targets_of,
 )
 from federated.rollout.scenario import Hospital, scenario_of
+from federated.statistics.targets import targets_of
 
 GIVEN = {
     "phantom.sites": 5,
@@ -102,16 +102,17 @@ def outcome_of_tiny(folder: Path) -> pd.DataFrame:
         for site, auc in zip(SITES, (0.82, 0.74), strict=True):
             rows.append((method, 0, 3, site, "val", "kept", "auc", auc, 40))
     spans = [(method, 0, *rest) for method, *rest in TRIPS]
-    settings = {"rollout.hospital.birch.target-auc": 0.99}
+    targets = zip(SITES, (0.7, 0.99), strict=True)
+    settings = {f"rollout.hospital.{site}.target-auc": auc for site, auc in targets}
     run = write_rollout(folder, rows, spans, sites=SITES, **settings)  # type: ignore[arg-type]
     return outcome(run, "fedavg", targets_of(run))
 
 
 def test_an_outcome_by_hand(tmp_path: Path) -> None:
     alder, birch = outcome_of_tiny(tmp_path).to_dict("records")
-    # The last round ended at 340; alder waited from 176 to 180; its target is 0.8, reached at 182.
+    # The last round ended at 340; alder waited from 176 to 180; its target is 0.7, reached at 12.
     assert (alder["hours"], alder["waited_hours"]) == (340, 4)
-    assert (alder["reached"], alder["reached_week"]) == (1, 182 / 168)
+    assert (alder["reached"], alder["reached_week"]) == (1, 12 / 168)
     assert (alder["val_auc"], alder["test_auc"]) == (0.82, 0.79)
     assert (birch["hours"], birch["waited_hours"], birch["reached"]) == (340, 0, 0)
     assert pd.isna(birch["reached_week"])

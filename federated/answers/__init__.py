@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from federated.answers.answer import Answer
 
 MEANINGS = {
-    "benefit": "when each hospital of a rollout reached its target AUC, and how much sooner than "
-    "alone",
+    "benefit": "when each hospital reached its target AUC, in rounds or weeks, and how much sooner "
+    "than alone",
     "waiting": "hours that each hospital computed, transferred, waited, and held everyone up",
     "cost": "megabytes, hours, money and energy of each hospital against the AUC that it gained",
     "joining": "what each newcomer gained, and how the others moved when it came",

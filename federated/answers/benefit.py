@@ -1,81 +1,43 @@
 """When each hospital reaches its target AUC, together and alone."""
 
-from collections.abc import Mapping, Sequence
 from functools import partial
+from math import isnan
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from federated.answers.answer import Answer, TextTable
+from federated.answers.sooner import (
+    Course,
+    against_alone,
+    alone_words,
+    clock_of,
+    sentence_of,
+    target_words,
+    together_words,
+)
 from federated.config.presets import ALONE
 from federated.errors import UserError
-from federated.plots.numbers import NothingToDrawError, names
 from federated.plots.plot import Plot
-from federated.plots.reached import (
-    Course,
-    alone,
-    draw_lanes,
-    draw_shares,
-    lane_handles,
-    share_handles,
-    together,
-)
 from federated.plots.rollout_benefit import rollout_benefit
-from federated.plots.rows import MOST_ROWS, heights
-from federated.plots.style import DOUBLE, legend_below, method_looks, panels, short, styled
-from federated.plots.text import TextColumns, number, text_table
-from federated.plots.time_axis import joined, needs_timeline, unit_of, weeks_axis, when
-from federated.rollout.scenario import HOURS_PER_WEEK, Hospital
-from federated.runs.columns import SITE
-from federated.runs.history import evaluations, first_reached, go_live_hours, hospitals
-from federated.runs.once import once
+from federated.plots.rollout_target import rollout_target as figure
+from federated.plots.text import DASH, number
+from federated.runs.history import evaluations
 from federated.runs.reading import Run
+from federated.statistics.reaching import numbers
 
+__all__ = [
+    "ANSWER",
+    "figure",
+    "numbers",
+    "sentences",
+    "table_by_method",
+    "table_by_site",
+    "with_target",
+]
 
-@once
-def numbers(run: Run, target: float | None = None) -> pd.DataFrame:
-    """Return when each hospital's validation AUC first reached its target.
-
-    The target is the hospital's own of the scenario, else ``rollout.target_auc``, else the best
-    validation AUC that it reached alone (method ``local``) with the same seed. Test images have no
-    part in it.
-
-    Args:
-        run: The run.
-        target: An AUC that all hospitals should reach instead.
-
-    Returns:
-        One row per method, seed, site: ``target`` (AUC), ``reached_hours`` and ``reached_week``
-        (since week 0), ``after_hours`` (since its own go-live), ``test_auc`` at that moment (NaN
-        unless test images were looked at in rounds), the same times for it alone, ``alone_hours``
-        and ``alone_after_hours``, and ``sooner_weeks``, how much sooner than alone.
-    """
-    by_name, frame = hospitals(run), evaluations(run)
-    # A hospital that was never evaluated has never reached it.
-    table = pd.concat([run.timeline.query("site != ''")[SITE], frame[SITE]]).drop_duplicates()
-    targets = _targets(run, by_name, table, frame)
-    targets = targets if target is None else targets.assign(target=target)
-    table = table.merge(targets, how="left").merge(first_reached(frame, targets), how="left")
-    table["after_hours"] = table["reached_hours"] - go_live_hours(by_name, table["site"])
-    times = {"reached_hours": "alone_hours", "after_hours": "alone_after_hours"}
-    by_itself = table.loc[table["method"] == ALONE, ["seed", "site", *times]]
-    table = table.merge(by_itself.rename(columns=times), on=["seed", "site"], how="left")
-    return table.assign(
-        reached_week=table["reached_hours"] / HOURS_PER_WEEK,
-        sooner_weeks=(table["alone_hours"] - table["reached_hours"]) / HOURS_PER_WEEK,
-    )
-
-
-def _targets(
-    run: Run, by_name: Mapping[str, Hospital], cells: pd.DataFrame, frame: pd.DataFrame
-) -> pd.DataFrame:
-    """Return the AUC that each hospital of ``cells`` wants: columns seed, site, target."""
-    common = run.study.common.rollout.target_auc
-    stated = {name: h.calendar.target_auc or common or float("nan") for name, h in by_name.items()}
-    best = frame[frame["method"] == ALONE].groupby(["seed", "site"], as_index=False)["val"].max()
-    table = cells[["seed", "site"]].drop_duplicates().merge(best, how="left")
-    target = table["site"].map(stated).astype(float).fillna(table["val"])
-    return table.assign(target=target).drop(columns="val")
+OF_SCENARIO = (
+    "that of the scenario, else the hospital's own mean alone over its last quarter of evaluations"
+)
 
 
 def table_by_method(run: Run, target: float | None = None) -> pd.DataFrame:
@@ -85,111 +47,82 @@ def table_by_method(run: Run, target: float | None = None) -> pd.DataFrame:
         run: The run.
         target: As in ``numbers``.
     """
-    frame = numbers(run, target)
-    unit, hours = unit_of(run)
+    frame, clock = numbers(run, target), clock_of(run)
     rows = []
     for method, group in frame[frame["method"] != ALONE].groupby("method", sort=False):
-        is_reached, is_alone = group["reached_hours"].notna(), group["alone_hours"].notna()
+        together, by_itself = group[f"reached_{clock.column}"], group[f"alone_{clock.column}"]
+        is_reached, is_alone = together.notna(), by_itself.notna()
         row = {"method": str(method), "reached": f"{is_reached.sum()} of {len(group)}"}
-        if ALONE in run.study.common.methods:
-            sooner = group["sooner_weeks"].median() * HOURS_PER_WEEK / hours
+        if clock.has_alone:
+            sooner = float((by_itself - together).median()) / clock.size
             row |= {
                 "alone": f"{is_alone.sum()} of {len(group)}",
                 "only together": str((is_reached & ~is_alone).sum()),
                 "only alone": str((is_alone & ~is_reached).sum()),
-                f"{unit} sooner (median)": number(sooner, "{:+z.1f}"),
+                "median of those with both": DASH if isnan(sooner) else clock.difference(sooner),
             }
         rows.append(row)
     return pd.DataFrame(rows)
 
 
+def _courses_of(run: Run, target: float | None) -> list[tuple[str, str, pd.DataFrame, Course]]:
+    """Return site, method, rows and course of all but ``local``, hospital by hospital."""
+    frame, clock = numbers(run, target), clock_of(run)
+    frame = frame[frame["method"] != ALONE]
+    places = {name: place for place, name in enumerate(frame["site"].unique())}
+    groups = [
+        (str(site), str(method), rows, clock.course(rows))
+        for (site, method), rows in frame.groupby(["site", "method"], sort=False)
+    ]
+    return sorted(groups, key=lambda group: places[group[0]])
+
+
 def table_by_site(run: Run, target: float | None = None) -> pd.DataFrame:
-    """Return when each hospital reached its target, together and alone.
+    """Return when each hospital reached its target, together and alone, in words.
 
     Args:
         run: The run.
         target: As in ``numbers``.
     """
-    frame = numbers(run, target)
-    frame = frame[frame["method"] != ALONE]
-    unit, hours = unit_of(run)
-    frame = frame.assign(
-        after=frame["after_hours"] / hours,
-        alone_after=frame["alone_after_hours"] / hours,
-        sooner=frame["sooner_weeks"] * HOURS_PER_WEEK / hours,
-    )
-    columns: TextColumns = {
-        "target": ("target AUC", "{:.3f}"),
-        "reached_week": ("reached", partial(when, run)),
-        "after": (f"{unit} after it joined", "{:.1f}"),
-        "alone_after": ("the same alone", "{:.1f}"),
-        "sooner": (f"{unit} sooner", "{:+z.1f}"),
-    }
-    if frame["test_auc"].notna().any():
-        columns = {**columns, "test_auc": ("test AUC then", "{:.3f}")}
-    return text_table(frame, ["site", "method"], columns)
+    clock, rows = clock_of(run), []
+    has_test = numbers(run, target)["test_auc"].notna().any()
+    for site, method, seeds, course in _courses_of(run, target):
+        row = {"site": site, "method": method, "target AUC": target_words(course)}
+        row["reached"] = together_words(clock, course)
+        if clock.has_alone:
+            row["alone"] = alone_words(clock, course)
+            row["against alone"] = against_alone(clock, course)
+        if has_test:
+            row["test AUC then"] = number(seeds["test_auc"].mean(), "{:.3f}")
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
-@styled
-def figure(run: Run, target: float | None = None, *, width: float = DOUBLE) -> Figure:
-    """Draw when each hospital reached its target AUC together and alone, a panel per method.
-
-    A lane per hospital, those that join first on top. With several seeds a mark is their median,
-    for which a seed that never reached it counts as later than all others; small dots are the
-    seeds. What was not reached in the run is an arrow at the right edge. Of more than 30 hospitals
-    the share that has reached it is drawn over time.
+def sentences(run: Run, target: float | None = None) -> pd.DataFrame:
+    """Return a sentence per hospital and method, in the column ``in words``.
 
     Args:
         run: The run.
         target: As in ``numbers``.
-        width: Of the figure in inches.
-
-    Raises:
-        NothingToDrawError: the run is no rollout, or no hospital has a target.
     """
-    frame, there = _weeks(run, target), joined(run)
-    methods, frame = names(frame, "method"), frame[frame["site"].isin(there)]
-    lanes = sorted((there[name] for name in names(frame, "site")), key=lambda h: h.go_live)
-    is_few, end = len(lanes) <= MOST_ROWS, run.last_hour / HOURS_PER_WEEK
-    height = heights(len(lanes)) if is_few else 2.4
-    figure, axes = panels(len(methods), width=width, height=height, least=2.6)
-    figure.set_figwidth(width)
-    draw = draw_lanes if is_few else draw_shares
-    for ax, method in zip(axes, methods, strict=True):
-        draw(ax, frame[frame["method"] == method], _courses(run, [method]), lanes, end=end)
-        ax.set_title(short(method))
-    weeks_axis(run, axes, ticks=10 if len(axes) == 1 else 5)
-    courses = _courses(run, methods)
-    if not is_few:
-        axes[0].set_ylabel("share of hospitals and seeds")
-    legend_below(figure, lane_handles(frame, courses) if is_few else share_handles(courses))
-    return figure
+    clock = clock_of(run)
+    found = [
+        sentence_of(clock, site, method, course)
+        for site, method, _, course in _courses_of(run, target)
+    ]
+    # Of a hospital without a target each method would say the same.
+    return pd.DataFrame({"in words": list(dict.fromkeys(found))}) if found else pd.DataFrame()
 
 
-def _weeks(run: Run, target: float | None) -> pd.DataFrame:
-    """Return the weeks together and alone of every method but ``local``."""
-    needs_timeline(run)
-    frame = numbers(run, target).dropna(subset=["target"])
-    frame = frame[frame["method"] != ALONE]
-    if frame.empty:
-        raise NothingToDrawError(
-            f"{run.folder} has no target AUC to reach together: the scenario states none, or no "
-            "hospital has been evaluated both together and alone (local)."
-        )
-    return frame.assign(alone_week=frame["alone_hours"] / HOURS_PER_WEEK)
-
-
-def _courses(run: Run, methods: Sequence[str]) -> list[Course]:
-    """Return alone, if the run has it, and together, in the order of drawing."""
-    # Of the whole run, so that a method looks the same in every figure.
-    looks = method_looks(run.study.common.methods)
-    by_itself = [alone(looks[ALONE])] if ALONE in looks else []
-    return [*by_itself, *(together(looks[method], method) for method in methods)]
+def _needs_evaluations(run: Run) -> None:
+    """Raise if nothing has a validation AUC."""
+    if evaluations(run)["val"].isna().all():
+        raise UserError(f"{run.folder} has no validation AUC yet, so no target can be reached.")
 
 
 def _needs_target(run: Run) -> None:
     """Raise if no hospital has a target, since none is stated and none was alone."""
-    needs_timeline(run)
+    _needs_evaluations(run)
     common = run.study.common
     stated = [calendar.target_auc for _, calendar in common.calendars]
     if ALONE not in common.methods and not any([common.rollout.target_auc, *stated]):
@@ -207,7 +140,6 @@ def with_target(target: float | None) -> Answer:
     """
     if target is not None and not 0 < target <= 1:
         raise UserError(f"--target {target:g} is no AUC; give one above 0 and at most 1.")
-    of_scenario = "that of the scenario, else the best that the hospital reached alone"
     return Answer(
         "benefit",
         partial(numbers, target=target),
@@ -215,24 +147,31 @@ def with_target(target: float | None) -> Answer:
             TextTable(
                 "Who reached the target",
                 partial(table_by_method, target=target),
-                "the first evaluation whose validation AUC is at least the target: "
-                f"{of_scenario if target is None else f'{target:g}'}; hospitals are counted once a "
-                "seed",
+                f"reached: the mean of three validation AUCs in a row is at least the target, "
+                f"{OF_SCENARIO if target is None else f'{target:g}'}, and stays there for three "
+                "evaluations; hospitals are counted once a seed",
             ),
             TextTable(
                 "When each hospital reached its target",
                 partial(table_by_site, target=target),
-                "virtual time; runs with eval.test = rounds have the test AUC at that moment, too, "
-                "which is never used to choose it",
+                "the first of those three evaluations, in rounds or virtual time; of several seeds "
+                "the median, in which never is later than all. Who still improves at the end of a "
+                "short run has no time left to stay at its own target. [ ]: 95 % interval of the "
+                "target over seeds; of one seed over its evaluations, which share their images, so "
+                "it is too narrow. Test AUC (with eval.test = rounds) chooses nothing",
+            ),
+            TextTable(
+                "Hospital by hospital",
+                partial(sentences, target=target),
+                "the same as sentences",
             ),
         ),
         (
             Plot(
                 "rollout-target",
-                "When each hospital reached its target AUC, together and alone; several seeds: "
-                "their median, small dots: the seeds. An arrow at the right edge: not in this run. "
-                "If the target is the best AUC reached alone, everyone gets there alone in the "
-                "end.",
+                "When each hospital reached its target AUC and stayed there, together and alone; "
+                "several seeds: their median, small dots: the seeds. An arrow at the right edge: "
+                "not in this run.",
                 partial(figure, target=target),
                 is_of_rollout=True,
             ),
@@ -240,13 +179,13 @@ def with_target(target: float | None) -> Answer:
                 "rollout-benefit",
                 "Validation AUC together minus alone over virtual time, by hospital. Lines: means "
                 "of three evaluations in a row; alone: its latest evaluation up to then. "
-                "Above zero it pays to take part.",
-                rollout_benefit,
+                "Above zero it pays to take part. Diamond: the target is reached.",
+                partial(rollout_benefit, target=target),
                 is_of_rollout=True,
             ),
         ),
         "no hospital has been evaluated together with others.",
-        needs_timeline if target else _needs_target,
+        _needs_evaluations if target else _needs_target,
     )
 
 

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
                 type=float,
                 metavar="AUC",
                 help="what all hospitals should reach (that of the scenario, else what each "
-                "reached alone)",
+                "has alone in the end)",
             )
 
 
@@ -57,6 +57,8 @@ def _write(run: "Run", answer: "Answer") -> None:
 
     print(f"table:   {answer.write_numbers(run)}")
     for figure in answer.figures:
+        if figure.is_of_rollout and run.timeline.empty:
+            continue
         try:
             paths = answer.write_figure(run, figure)
         except NothingToDrawError as error:

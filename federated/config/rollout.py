@@ -64,7 +64,7 @@ class Rollout:
     only: str = setting("", "hospitals that take part at all, comma-separated; empty: every one")
     seed: int = setting(0, "seed of missed rounds and of selection, for all methods alike", low=0)
     target_auc: float = setting(
-        0.0, "AUC to reach; 0: what the hospital reaches alone (method local)", low=0, high=1
+        0.0, "AUC to reach; 0: what the hospital has alone in the end (method local)", low=0, high=1
     )
 
 

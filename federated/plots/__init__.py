@@ -129,7 +129,8 @@ PLOTS = (
     Plot(
         "rollout-convergence",
         "Validation AUC over virtual time. Dotted: the hospital joins; ticks at the lower edge: "
-        "others do; grey: an outage; hatched: it sends garbage.",
+        "others do; grey: an outage; hatched: it sends garbage; level: the target AUC and its "
+        "interval; diamond: it is reached.",
         rollout_convergence,
         is_of_rollout=True,
     ),

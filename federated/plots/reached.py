@@ -1,6 +1,7 @@
 """When each hospital reached something together and alone: a lane each, or the share of many."""
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -12,6 +13,7 @@ from federated.plots.rows import rows_axis
 from federated.plots.style import Look, short
 from federated.plots.time_axis import JOIN
 from federated.rollout.scenario import Hospital
+from federated.statistics.targets import middle
 
 EDGE = 1.05
 """Where what was not reached is marked, as a share of the run's length."""
@@ -64,7 +66,8 @@ def draw_lanes(
     late = EDGE * end
     for lane, hospital in enumerate(hospitals):
         rows = frame[frame["site"] == hospital.name]
-        weeks = [rows[course.column].fillna(late).median() for course in courses if len(rows)]
+        medians = [middle(rows[course.column]) for course in courses if len(rows)]
+        weeks = [late if isnan(week) else week for week in medians]
         ax.plot(weeks, [lane] * len(weeks), color="#BBBBBB", linewidth=1.2, zorder=1.5)
         for course, week in zip(courses, weeks, strict=False):
             arrow = {"marker": ">"} if week > end else {}

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from federated.answers import benefit, waiting
+from federated.answers import waiting
 from federated.config.given import Given
 from federated.config.presets import ALONE
 from federated.config.study import parse
@@ -25,8 +25,9 @@ from federated.questions.alternatives import alternatives, checked, folder_name
 from federated.questions.finding import Finding
 from federated.questions.trials import kept_auc, the_method, trial
 from federated.rollout.scenario import HOURS_PER_WEEK
-from federated.runs.history import evaluations, first_reached, rounds
+from federated.runs.history import evaluations, rounds
 from federated.runs.reading import Run
+from federated.statistics.targets import first_held, targets_of
 
 MOST_LETTERS = 44
 """Of an alternative in a table for a terminal; the file has the whole."""
@@ -71,16 +72,11 @@ def ask(given: Given, folder: Path, *, texts: Sequence[str]) -> Finding:
     words = (
         f"{method}, {len(outcomes)} runs; every seed is compared with itself. Everyone: means over "
         "hospitals, of when over those\nthat reached the target. Target: that of the scenario as "
-        "it is, else the best validation AUC that the hospital\nreached alone in it. AUC of the "
-        "models kept by validation; hours and weeks are virtual."
+        "it is, else the hospital's mean validation AUC alone in its\nlast quarter of evaluations. "
+        "AUC of the models kept by validation; hours and weeks are virtual."
     )
     pictured = figure(numbers, unit_of(run))
     return Finding(words, numbers, table(run, numbers), pictured, formats=("png", "pdf"))
-
-
-def targets_of(run: Run) -> pd.DataFrame:
-    """Return the AUC that each hospital wants: columns seed, site, target."""
-    return benefit.numbers(run)[["seed", "site", "target"]].drop_duplicates(["seed", "site"])
 
 
 def outcome(run: Run, method: str, targets: pd.DataFrame) -> pd.DataFrame:
@@ -101,8 +97,8 @@ def outcome(run: Run, method: str, targets: pd.DataFrame) -> pd.DataFrame:
     table = table.rename(columns={"waiting_hours": "waited_hours"})
     ends = rounds(run).query("method == @method").groupby("seed")["end"].max()
     table["hours"] = table["seed"].map(ends)
-    first = first_reached(evaluations(run).query("method == @method"), targets)
-    table = table.merge(targets, on=keys, how="left")
+    first = first_held(evaluations(run).query("method == @method"), targets)
+    table = table.merge(targets[["site", "target"]], on="site", how="left")
     table = table.merge(first[[*keys, "reached_hours"]], on=keys, how="left")
     table["reached_week"] = table["reached_hours"] / HOURS_PER_WEEK
     is_reached = table["reached_week"].notna().astype(float)

@@ -113,10 +113,10 @@ def _threshold(run: Run, drawn: Pictures) -> Iterator[str]:
 
 
 def _rollout(run: Run, drawn: Pictures) -> Iterator[str]:
-    is_rollout = not run.timeline.empty
-    if is_rollout:
-        yield '<p class="note">All hours, weeks and dates are virtual.</p>'
-        yield from _take(drawn, "rollout", "rollout-convergence")
+    if run.timeline.empty:
+        return
+    yield '<p class="note">All hours, weeks and dates are virtual.</p>'
+    yield from _take(drawn, "rollout", "rollout-convergence")
     for answer in answers():
         tables = [(t, t.rows(run)) for t in answer.tables] if answer.suits(run) else []
         yield from (section(t.title, rows, t.note, most=MOST_ROWS) for t, rows in tables)

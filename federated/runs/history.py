@@ -61,22 +61,6 @@ def evaluations(run: Run) -> pd.DataFrame:
     return run.in_order(table)
 
 
-def first_reached(frame: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
-    """Return the first evaluations that reach a target; a hospital that never does has no row.
-
-    Args:
-        frame: Rows of ``evaluations``.
-        targets: Columns seed, site, target.
-
-    Returns:
-        Columns method, seed, site, ``reached_hours`` and ``test_auc``.
-    """
-    frame = frame.merge(targets, on=["seed", "site"], how="left")
-    reached = frame[frame["val"] >= frame["target"]].sort_values("hours", kind="stable")
-    first = reached.groupby(SITE, as_index=False).head(1)[[*SITE, "hours", "test"]]
-    return first.rename(columns={"hours": "reached_hours", "test": "test_auc"})
-
-
 def round_weeks(run: Run, frame: pd.DataFrame) -> pd.Series:
     """Return the week in which each row's round began.
 
