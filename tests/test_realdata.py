@@ -29,6 +29,8 @@ def test_every_method_on_two_real_hospitals(tmp_path: Path) -> None:
         "folder": str(tmp_path / "run"),
         "engine.kind": "inline",
         "methods": methods,
+        "seeds": 0,
+        "eval.views": "centre",
         "rounds": 2,
         "train.max-steps": 4,
     }
