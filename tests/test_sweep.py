@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from flwr.app import Context, Error, Message
 from sklearn.metrics import roc_auc_score
+from test_compare import made_run
 from test_messages import load_with
 from test_resume import PowerCutError, cut_after
 
@@ -22,6 +23,7 @@ from federated.statistics.methods import against
 from federated.sweeps import page
 from federated.sweeps.intervals import compare_of, interval_tables, scored_cells
 from federated.sweeps.plan import read_sweep
+from federated.sweeps.results import predictions_of, scores_of
 from federated.sweeps.tables import latex, numbers, table_of
 
 ROOT = Path(__file__).parent.parent
@@ -147,6 +149,15 @@ def test_kept_scores_give_the_intervals_of_the_run_itself(sweep: Any, tmp_path: 
     verdicts = against(list(whole.values()), "local", compare)["verdict"]
     assert list(differences["verdict"]) == list(verdicts)
     assert (kept / "table.md").read_text().count("Holm's correction") == 1
+
+
+def test_names_of_images_that_are_numbers_stay_names(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run", images="0")
+    (table,) = predictions_of(run, ("fedavg", run.study.common.seeds[0]), "birch").values()
+    groups = {f"0{number}": f"patient {number % 3}" for number in range(30)}
+    scores = scores_of("birch", {"kept": table}, groups)
+    assert list(scores["group"]) == [number % 3 for number in range(30)]
+    assert scores_of("birch", {"kept": table}, {})["group"].isna().all()
 
 
 def test_a_cell_that_stops_is_retried_and_named(

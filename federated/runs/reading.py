@@ -10,7 +10,7 @@ run.timeline           # of a rollout: method, seed, round, site, activity, star
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,9 +20,7 @@ from typing import TYPE_CHECKING, Any
 from federated.config.external import reason
 from federated.config.given import read_toml
 from federated.config.study import Study, parse
-from federated.data.site import SPLITS
-from federated.errors import UserError, did_you_mean, shown
-from federated.exchange.candidates import CANDIDATES
+from federated.errors import UserError
 from federated.lazy import pd
 from federated.runs.columnar import (
     chosen,
@@ -41,7 +39,8 @@ from federated.runs.columns import (
     TIMELINE_TYPES,
 )
 from federated.runs.folder import RunFolder
-from federated.runs.vaults import predictions_file
+from federated.runs.vaults import predictions_file, read_predictions
+from federated.runs.words import MODELS, check_word, check_words
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -209,40 +208,7 @@ class Run:
         for what, name in (("site", site), ("method", method), ("seed", seed)):
             check_word(what, name, known[what])
         check_word("model", which, MODELS)
-        path = predictions_file(self.files.vault(site, method, seed), which)
-        try:
-            return pd.read_csv(
-                path,
-                usecols=["split", "image", "label", "probability"],
-                dtype={"split": "str", "image": "str", "label": "int64"},
-                keep_default_na=False,
-                converters={"probability": float},
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{path} is damaged ({reason(error).rstrip('.')}); put it back from a copy, or "
-                "take it away to go on without this site's predictions."
-            ) from error
-
-
-MODELS = ("current", *CANDIDATES, "final")
-"""What ``model`` may be."""
-
-
-def check_words(split: str, model: str) -> None:
-    """Raise a UserError for a split or a model that no run has."""
-    check_word("split", split, SPLITS)
-    check_word("model", model, MODELS)
-
-
-def check_word(what: str, word: object, known: Sequence[object]) -> None:
-    """Raise a UserError for a word that is none of those known."""
-    if word not in known:
-        words = [str(one) for one in known]
-        raise UserError(
-            f"there is no {what} {shown(word)}{did_you_mean(str(word), words)}; there are "
-            f"{', '.join(words)}."
-        )
+        return read_predictions(predictions_file(self.files.vault(site, method, seed), which))
 
 
 def _nothing_took_time() -> pd.DataFrame:

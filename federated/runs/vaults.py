@@ -1,7 +1,13 @@
 """What a simulation can read of the hospitals' own side, since all of them share one disk."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+
+from federated.config.external import reason
+from federated.errors import UserError
+from federated.lazy import pd
 
 
 def kept_model(vault: Path) -> Path | None:
@@ -36,3 +42,25 @@ def predictions_file(vault: Path, model: str) -> Path:
         return at_the_end
     kept = kept_model(vault)
     return at_the_end if kept is None else kept.with_suffix(".csv")
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Return predictions: split, image, label, probability.
+
+    Raises:
+        FileNotFoundError: there are none.
+        UserError: the file is damaged.
+    """
+    try:
+        return pd.read_csv(
+            path,
+            usecols=["split", "image", "label", "probability"],
+            dtype={"split": "str", "image": "str", "label": "int64"},
+            keep_default_na=False,
+            converters={"probability": float},
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged ({reason(error).rstrip('.')}); put it back from a copy, or "
+            "take it away to go on without this site's predictions."
+        ) from error

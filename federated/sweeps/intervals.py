@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from federated.config.common import Compare
+from federated.config.evaluation import Compare
 from federated.errors import UserError
 from federated.plots.text import DASH
 from federated.statistics.images import Scored

@@ -10,6 +10,7 @@ RESULTS/RUN/METHOD-seed-0/
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from federated.config.study import value_of
 from federated.data.grouping import groups_by_site
 from federated.errors import UserError
 from federated.runs.reading import Run, load
-from federated.runs.vaults import predictions_file
 from federated.statistics.images import validation_threshold
 from federated.storage import write_bytes
 from federated.sweeps.plan import PlannedRun
@@ -120,13 +120,12 @@ def trained(frame: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def predictions_of(run: Run, cell: Cell, site: str) -> dict[str, pd.DataFrame]:
-    """Return by model what a site's models said of its validation and test images."""
-    paths = {model: predictions_file(run.files.vault(site, *cell), model) for model in SCORED}
-    return {
-        model: pd.read_csv(path, converters={"probability": float})
-        for model, path in paths.items()
-        if path.exists()
-    }
+    """Return by model what a site's models said of its images, of the models that it has."""
+    found = {}
+    for model in SCORED:
+        with suppress(FileNotFoundError):
+            found[model] = run.predictions(site, *cell, model)
+    return found
 
 
 def scores_of(
