@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from federated.config.schema import Train
+from federated.config.training import Train
 from federated.learning.compute import autocast, native_bf16, repeat_bits_on_gpu
 from federated.learning.models import build_model
 from federated.learning.training import make_optimizer

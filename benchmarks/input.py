@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from federated.config.schema import Train
+from federated.config.training import Train
 from federated.learning.batches import Images, load_batch
 from federated.learning.compute import autocast, native_bf16
 from federated.learning.models import build_model

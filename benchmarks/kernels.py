@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, max_pool2d
 
-from federated.config.schema import Train
+from federated.config.training import Train
 from federated.learning.batches import (
     Images,
     batch_slices,

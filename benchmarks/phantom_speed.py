@@ -7,7 +7,7 @@ import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from federated.config.schema import Phantom
+from federated.config.images import Phantom
 from federated.phantom import phantom_site
 
 PATIENTS, SLICES, SIDE = 60, 4, 224

@@ -8,7 +8,8 @@ import statistics
 
 import torch
 
-from federated.config.schema import Phantom, Train
+from federated.config.images import Phantom
+from federated.config.training import Train
 from federated.learning.batches import Images, round_batches
 from federated.learning.compute import Compute
 from federated.learning.evaluation import predict

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clients.remembering import filled_memory, memory_state
 from clients.site import Site, private_state
-from federated.config.schema import Contrast
+from federated.config.training import Contrast
 from federated.exchange.norms import norm_tensors
 from federated.exchange.sharing import WEIGHTS, as_group, group, join, private_part
 from federated.exchange.wire import Order

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from federated.config.schema import Server
+from federated.config.server import Server
 
 Float64 = npt.NDArray[np.float64]
 Memory = Mapping[str, Float64]

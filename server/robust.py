@@ -13,7 +13,7 @@ from statistics import median as median_of
 import numpy as np
 import numpy.typing as npt
 
-from federated.config.schema import Server
+from federated.config.server import Server
 from federated.exchange.sharing import WEIGHTS, group
 from server.rules import Array, Arrays, Contribution, weighted_sum
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from federated.config.schema import Server
+from federated.config.server import Server
 from federated.exchange.exact import ExactSum
 from federated.exchange.sharing import WEIGHTS
 from federated.methods.seam import ServerRound

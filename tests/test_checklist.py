@@ -6,7 +6,7 @@ from test_compare import made_run
 from test_plots import full_rows, write_run
 
 from federated.commands.main import main
-from federated.config.schema import Personalise
+from federated.config.training import Personalise
 from federated.report.checklist import BLANK, _updating, facts_of, write_checklist
 from federated.report.checklists import CLAIM, GUIDELINES
 from federated.statistics.hospitals import over_hospitals

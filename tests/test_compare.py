@@ -13,7 +13,7 @@ from test_plots import full_rows, site_folder, write_run
 
 from federated import plots
 from federated.commands.main import main
-from federated.config.common import Compare
+from federated.config.evaluation import Compare
 from federated.data.grouping import groups_by_site
 from federated.errors import UserError
 from federated.runs.reading import Run

@@ -15,7 +15,8 @@ from test_data_images import chunk
 from test_data_sources import write_image
 
 import federated.data as data
-from federated.config.schema import Config, Data, Phantom
+from federated.config.images import Data, Phantom
+from federated.config.schema import Config
 from federated.errors import UserError
 
 

@@ -11,7 +11,8 @@ import pytest
 from test_data_sources import write_covid_ct, write_image, write_sars_cov_2
 
 import federated.data as data
-from federated.config.schema import Config, Data, Phantom
+from federated.config.images import Data, Phantom
+from federated.config.schema import Config
 from federated.data import cache
 from federated.data.formats import images
 from federated.errors import UserError

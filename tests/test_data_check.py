@@ -14,7 +14,8 @@ from test_data_sources import write_covid_ct, write_image, write_sars_cov_2
 
 import federated.data as data
 from federated.commands.main import main
-from federated.config.schema import Config, Data, Phantom
+from federated.config.images import Data, Phantom
+from federated.config.schema import Config
 from federated.data import entry
 from federated.data.checking import leaks, survey
 from federated.data.sources import manifest

@@ -8,7 +8,8 @@ import pytest
 from test_data_sources import write_image
 
 import federated.data as data
-from federated.config.schema import Config, Data, Phantom
+from federated.config.images import Data, Phantom
+from federated.config.schema import Config
 from federated.data.sources import usermanifest
 from federated.errors import UserError
 

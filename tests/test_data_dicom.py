@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from federated.config.schema import Data
+from federated.config.images import Data
 from federated.data.formats import images
 from federated.errors import UserError
 

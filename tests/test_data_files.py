@@ -11,7 +11,8 @@ from test_data_dicom import write as write_dicom
 from test_data_sources import write_covid_ct, write_image, write_sars_cov_2
 
 import federated.data as data
-from federated.config.schema import Config, Data, Phantom
+from federated.config.images import Data, Phantom
+from federated.config.schema import Config
 from federated.data.files import tree_of
 from federated.data.formats.table import is_image
 from federated.data.sources import covid_ct, folders, sars_cov_2

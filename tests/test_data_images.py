@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from federated.config.schema import Data
+from federated.config.images import Data
 from federated.data.formats import images, slices
 from federated.errors import UserError
 

@@ -6,7 +6,8 @@ import pytest
 from test_data_files import config_of, images_of
 
 import federated.data as data
-from federated.config.schema import Config, Data, Phantom
+from federated.config.images import Data, Phantom
+from federated.config.schema import Config
 from federated.errors import UserError
 
 ALIKE = [

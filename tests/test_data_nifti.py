@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from federated.config.schema import Data
+from federated.config.images import Data
 from federated.data.formats import images
 from federated.data.formats.slices import chosen_slices
 from federated.errors import UserError

@@ -9,7 +9,8 @@ from PIL import Image
 from test_data_images import RAMP, decode
 
 import federated.data as data
-from federated.config.schema import Config, Data, Phantom
+from federated.config.images import Data, Phantom
+from federated.config.schema import Config
 from federated.data.formats import slices
 
 CORNER = np.pad(np.full((12, 8), 255, np.uint8), ((0, 36), (0, 40)))  # white at the top left

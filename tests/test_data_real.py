@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import federated.data as data
-from federated.config.schema import Config, Data, Partition, Phantom
+from federated.config.images import Data, Partition, Phantom
+from federated.config.schema import Config
 from federated.data.checking import leaks, survey
 from federated.data.dealing import duplicates
 from federated.data.formats import images

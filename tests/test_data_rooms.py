@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import federated.data
-from federated.config.schema import Data
+from federated.config.images import Data
 from federated.data.formats.slices import ImageFormat
 from federated.data.formats.table import FORMATS
 from federated.data.sources.source import Source

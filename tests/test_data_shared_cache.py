@@ -13,7 +13,8 @@ import pytest
 from test_data_sources import write_sars_cov_2
 
 import federated.data as data
-from federated.config.schema import Config, Data, Phantom
+from federated.config.images import Data, Phantom
+from federated.config.schema import Config
 from federated.data import entry
 from federated.errors import UserError
 
@@ -96,7 +97,8 @@ def test_damage_is_named_with_its_remedy(config, name, damage):
 def test_two_processes_at_once_make_one_entry(config, tmp_path):
     code = (
         "import sys; from federated.data import prepare\n"
-        "from federated.config.schema import Config, Data, Phantom\n"
+        "from federated.config.images import Data, Phantom\n"
+        "from federated.config.schema import Config\n"
         "data = Data(sars_cov_2=sys.argv[1], cache=sys.argv[2], image_size=32)\n"
         "(one,) = prepare(Config(data=data, phantom=Phantom(sites=0))); print(one.folder.name)"
     )

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 import federated.data as data
-from federated.config.schema import Config, Data, Phantom
+from federated.config.images import Data, Phantom
+from federated.config.schema import Config
 from federated.data.sources import covid_ct as covid_ct_source
 from federated.data.sources import sars_cov_2, usermanifest
 from federated.errors import UserError

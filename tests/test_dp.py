@@ -19,8 +19,8 @@ from torch import nn
 
 from clients import protection
 from clients.private_folder import VaultError
-from federated.config.schema import Train
 from federated.config.study import parse
+from federated.config.training import Train
 from federated.dp.accounting import Spent, epsilon_of, gaussian_delta, sampled_epsilon
 from federated.dp.checking import mixes_images
 from federated.dp.records import Records, guarded

@@ -6,7 +6,7 @@ import pytest
 from test_plots import write_run
 
 from federated import plots
-from federated.config.common import Evaluation
+from federated.config.evaluation import Evaluation
 from federated.plots.numbers import with_gaps
 
 METHODS = "fedbn,consilium"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from clients.finish import MAKERS, choose
-from federated.config.schema import Config, Personalise
+from federated.config.schema import Config
+from federated.config.training import Personalise
 from federated.exchange.candidates import CANDIDATES
 
 LABELS = np.array([0] * 50 + [1] * 50)

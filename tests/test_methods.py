@@ -13,8 +13,9 @@ from test_laws import assert_same_bits, numbers
 from torch import nn
 
 from clients.pooled import PerSite, tie
-from federated.config.schema import Config, Personalise, Train
+from federated.config.schema import Config
 from federated.config.study import parse
+from federated.config.training import Personalise, Train
 from federated.errors import UserError
 from federated.exchange.sharing import as_group, boundary_of, group
 from federated.learning.batches import Batch

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from test_data_sources import write_covid_ct, write_image, write_sars_cov_2
 
 import federated.data as data
-from federated.config.schema import Config, Data, Partition, Phantom
+from federated.config.images import Data, Partition, Phantom
+from federated.config.schema import Config
 from federated.data import entry
 from federated.data.dealing import partition
 from federated.errors import UserError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from federated.config.schema import Phantom
+from federated.config.images import Phantom
 from federated.phantom import contact_sheet, has_covid, phantom_patient, phantom_site
 from federated.phantom.anatomy import render_section
 from federated.phantom.chest import draw_chest, rib_cage

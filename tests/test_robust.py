@@ -11,7 +11,7 @@ from test_laws import assert_same_bits, numbers, shared
 from test_messages import load_with
 from test_resume import PowerCutError, cut_after, files
 
-from federated.config.schema import Server
+from federated.config.server import Server
 from federated.config.study import parse
 from federated.engine import run
 from federated.errors import UserError

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from federated.config.schema import Server
+from federated.config.server import Server
 from federated.config.study import parse
 from federated.engine import run
 from federated.errors import UserError

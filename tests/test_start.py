@@ -7,8 +7,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from federated.config.identity import rooted
-from federated.config.schema import Config, Data, Model
+from federated.config.images import Data
+from federated.config.schema import Config
 from federated.config.study import parse
+from federated.config.training import Model
 from federated.engine import run
 from federated.errors import UserError
 from federated.learning.network import network_of

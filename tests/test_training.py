@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from federated.config.schema import Contrast, Train
+from federated.config.training import Contrast, Train
 from federated.errors import UserError
 from federated.learning.batches import Images, evaluation_batch, round_batches
 from federated.learning.compute import Compute, device_for, native_bf16, uses_bf16

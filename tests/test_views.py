@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from federated.config.schema import Config, Evaluation, Train
+from federated.config.evaluation import Evaluation
+from federated.config.schema import Config
+from federated.config.training import Train
 from federated.learning.batches import Images, evaluation_batch, normalise
 from federated.learning.compute import Compute
 from federated.learning.evaluation import predict

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from federated.errors import UserError
 
 if TYPE_CHECKING:
-    from federated.config.schema import Common
+    from federated.config.common import Common
     from federated.config.study import Study
     from federated.data.checking.survey import Surveyed
 

@@ -8,10 +8,11 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
-from federated.config.common import SOURCES
+from federated.config.images import SOURCES, Data
 from federated.config.keys import KEYS
-from federated.config.schema import Config, Data, Model
+from federated.config.schema import Config
 from federated.config.study import Study, with_value
+from federated.config.training import Model
 from federated.errors import UserError, absolute_path, shown
 
 DATA_PATHS = (*SOURCES, "cache")

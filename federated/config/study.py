@@ -10,14 +10,15 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from federated.config.calendars import calendars_of, split_calendars
-from federated.config.common import SOURCES
+from federated.config.common import Common
 from federated.config.external import look_in
 from federated.config.given import Given, with_scenario
+from federated.config.images import SOURCES
 from federated.config.keys import KEYS, checked, find_key, plain
 from federated.config.presets import METHODS, settings_of
 from federated.config.privacy import check_privacy
 from federated.config.rollout import Rollout
-from federated.config.schema import METHOD_SECTIONS, Common, Config
+from federated.config.schema import METHOD_SECTIONS, Config
 from federated.errors import UserError, did_you_mean, shown
 
 OF_METHODS = tuple(name for name in KEYS if name.split(".")[0] in METHOD_SECTIONS)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from federated.config.schema import Data
+from federated.config.images import Data
 from federated.data import cache, entry
 from federated.data.dealing import duplicates, splits
 from federated.data.formats import images

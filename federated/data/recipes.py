@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from federated.config.common import Common, Partition
+from federated.config.common import Common
+from federated.config.images import Partition
 from federated.data import cache, entry
 from federated.data.dealing import partition as partitioning
 from federated.data.dealing import splits

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from federated.config.schema import Train
+from federated.config.training import Train
 from federated.dp.stream import Stream, derived
 from federated.errors import UserError
 from federated.learning.batches import Batch, Images, load_batch, steps_of_round

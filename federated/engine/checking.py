@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 import torch
 
-from federated.config.common import Common, Engine
+from federated.config.common import Common
+from federated.config.engine import Engine
 from federated.config.external import reason
 from federated.config.schema import Config
 from federated.config.study import Study

@@ -16,7 +16,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from federated.config.common import Egress
+from federated.config.boundary import Egress
 from federated.exchange.schema import Schema
 from federated.exchange.sharing import TensorSpec
 

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from federated.config.schema import Config, Data, Model
+from federated.config.images import Data
+from federated.config.schema import Config
+from federated.config.training import Model
 from federated.exchange.norms import Watched
 from federated.exchange.sharing import Boundary, boundary_of
 from federated.learning.models import build_model

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from federated.config.schema import Train
+from federated.config.training import Train
 
 PLAIN = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
 """Methods that torch only keeps out of compiled code."""

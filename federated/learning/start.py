@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from federated.config.schema import Model
+from federated.config.training import Model
 from federated.errors import UserError, shown
 from federated.exchange.sharing import WEIGHTS, group
 

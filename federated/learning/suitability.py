@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from federated.config.schema import Config, Data, Model
+from federated.config.images import Data
+from federated.config.schema import Config
+from federated.config.training import Model
 from federated.errors import UserError
 from federated.exchange.norms import Watched, holds_statistics, norms_of, tensors_of
 from federated.learning.compute import Compute

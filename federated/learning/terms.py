@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from federated.config import schema
+from federated.config import training
 from federated.errors import UserError
 from federated.learning.compute import Compute, autocast
 from federated.learning.evaluation import outputs
@@ -79,7 +79,7 @@ class CrossEntropy:
         return F.cross_entropy(step.logits, step.labels, weight=self.class_weights)
 
 
-def cross_entropy(train: schema.Train, labels: Tensor, device: torch.device) -> CrossEntropy:
+def cross_entropy(train: training.Train, labels: Tensor, device: torch.device) -> CrossEntropy:
     """Return the configured cross-entropy for a site with these training labels."""
     return CrossEntropy(class_weights(labels).to(device) if train.class_weights else None)
 
@@ -139,7 +139,7 @@ def embedding_of(step: Step) -> Tensor:
 
 
 def contrast_of_embeddings(
-    contrast: schema.Contrast,
+    contrast: training.Contrast,
     round: int,
     memory: ContrastiveMemory | None = None,
     *,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from federated.config import schema
+from federated.config.images import Phantom
 from federated.phantom.anatomy import render_section
 from federated.phantom.chest import draw_chest
 from federated.phantom.findings import draw_findings
@@ -39,7 +39,7 @@ class PhantomSite:
     severity: npt.NDArray[np.float64]
 
 
-def phantom_site(phantom: schema.Phantom, site: int, size: int) -> PhantomSite:
+def phantom_site(phantom: Phantom, site: int, size: int) -> PhantomSite:
     """Return a synthetic hospital.
 
     Args:
@@ -66,7 +66,7 @@ def phantom_site(phantom: schema.Phantom, site: int, size: int) -> PhantomSite:
 
 
 def phantom_patient(
-    phantom: schema.Phantom, site: int, patient: int, size: int, profile: ScannerProfile
+    phantom: Phantom, site: int, patient: int, size: int, profile: ScannerProfile
 ) -> tuple[Grey, npt.NDArray[np.float64]]:
     """Return a patient's images, (slices, size, size), and infected shares, (slices,)."""
     place = f"phantom-{site}"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from federated.config.schema import Personalise
+from federated.config.training import Personalise
 from federated.learning.network import network_of
 from federated.plots.numbers import values
 from federated.plots.text import DASH

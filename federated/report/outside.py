@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from federated.config.common import Compare
+from federated.config.evaluation import Compare
 from federated.plots.probabilities import decision_figure, reliability_figure
 from federated.plots.style import save
 from federated.plots.terminal import printed

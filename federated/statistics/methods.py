@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from federated.config.common import Compare
+from federated.config.evaluation import Compare
 from federated.errors import UserError
 from federated.lazy import pd
 from federated.statistics.areas import delong_p

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from federated.config.common import Common, Partition
+from federated.config.common import Common
+from federated.config.images import Partition
 from federated.data import load_site, site_names
 from federated.data.formats.table import is_image
 from federated.data.grouping import groups_by_site

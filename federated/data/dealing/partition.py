@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from federated.config.common import Common, Partition
+from federated.config.common import Common
+from federated.config.images import Partition
 from federated.data.dealing.shares import Claim, Counts, counts_of, deal, largest_first
 from federated.data.names import is_site
 from federated.data.site import SPLITS

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from federated.config.schema import Data
+from federated.config.images import Data
 from federated.data.dealing.shares import Claim, Counts, counts_of, deal, largest_first
 from federated.data.site import SPLITS
 from federated.errors import UserError

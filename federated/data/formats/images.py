@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from federated.config.schema import Data
+from federated.config.images import Data
 from federated.data import files
 from federated.data.formats import table
 from federated.data.formats.slices import FEW, FEW_GREYS, MIN_SIDE, Grey, Slice, span_of

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from federated.config.schema import Data
+from federated.config.images import Data
 from federated.data.files import Tree, tree_of
 from federated.data.formats.table import is_image
 from federated.data.names import refuse_alike, site_of

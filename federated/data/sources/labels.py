@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from federated.config.schema import Data
+from federated.config.images import Data
 from federated.errors import UserError
 
 _LABELS = {

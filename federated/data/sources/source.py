@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from federated.config.schema import Data
+from federated.config.images import Data
 from federated.data.sources.listing import Listing
 from federated.errors import absolute_path
 

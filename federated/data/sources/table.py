@@ -3,7 +3,7 @@
 Its setting is a field of ``federated.config.common.Data``, whose meaning is the source's sentence.
 """
 
-from federated.config.schema import Data
+from federated.config.images import Data
 from federated.data import names
 from federated.data.sources import covid_ct, folders, sars_cov_2, usermanifest
 from federated.data.sources.listing import Listing

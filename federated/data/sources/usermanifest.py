@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from unicodedata import normalize
 
-from federated.config.schema import Data
+from federated.config.images import Data
 from federated.data.names import refuse_alike, site_of
 from federated.data.site import SPLITS
 from federated.data.sources.labels import class_names, label_of, labels_of, pairs
