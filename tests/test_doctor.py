@@ -66,6 +66,9 @@ def test_a_dry_run_counts_steps_as_training_does_and_writes_no_run(
             per_round += len(list(batches))
         assert local.steps == fedavg.steps == 3 * per_round
         assert local.sent == 0 < fedavg.sent
+        # Each round validation images once; at the end both splits in twenty views.
+        val, test = (sum(sum(site.counts[split]) for site in sites) for split in ("val", "test"))
+        assert local.looks == 3 * val + 20 * (val + test)
         assert math.isfinite(local.seconds) and local.seconds > 0
     folder = tmp_path / "never"
     words = [f"{key}={value}" for key, value in given.items()]

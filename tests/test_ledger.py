@@ -153,7 +153,9 @@ def test_a_run_is_confirmed_shown_and_resumed(
     assert left["fedavg", "normalisation"].sum() > 0
     metrics = load(whole["folder"]).metrics.query("metric == 'bytes_up'")
     assert left.sum() == metrics["value"].sum()
-    assert len(egress(load(whole["folder"])).axes) == 2
+    axes = egress(load(whole["folder"])).axes
+    drawn = [max(line.get_ydata()) for ax in axes for line in ax.get_lines()]
+    assert len(axes) == 2 and axes[0].get_ylim()[1] >= max(drawn) > 0
     assert main(["ledger", "show", whole["folder"]]) == 0
     assert "normalisation  memory" in capsys.readouterr().out
 

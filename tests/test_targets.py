@@ -100,7 +100,7 @@ SENTENCES = {
 @pytest.mark.parametrize("outcome", SENTENCES)
 def test_a_hospital_has_one_sentence(outcome: str, tmp_path: Path) -> None:
     together, words = SENTENCES[outcome]
-    (found,) = benefit.sentences(one(tmp_path, together))["in words"]
+    (found,) = benefit.sentences(one(tmp_path, together))["hospital by hospital"]
     assert found == f"With fedavg alder {words.format('its target AUC of 0.700')}"
 
 
@@ -128,7 +128,7 @@ def test_a_run_that_is_no_rollout_answers_in_rounds(
     # Its pictures are over virtual time.
     assert "picture" not in printed
     assert of(run)["reached_round"] == 3 and isnan(of(run)["reached_hours"])
-    never = benefit.sentences(run, 0.95)["in words"][0]
+    never = benefit.sentences(run, 0.95)["hospital by hospital"][0]
     assert never.endswith("never reached its target AUC of 0.950 in 8 rounds, nor did it alone.")
 
 
@@ -144,7 +144,7 @@ def test_of_several_seeds_the_median_counts_and_never_is_latest(tmp_path: Path) 
     assert (row["reached"], row["against alone"]) == ("in 1 of 3 seeds only", "mostly alone")
     # Three equal seeds: the interval has no width.
     assert row["target AUC"] == "0.700 [0.700, 0.700]"
-    (words,) = benefit.sentences(run)["in words"]
+    (words,) = benefit.sentences(run)["hospital by hospital"]
     assert words.endswith("in 1 of 3 seeds only; alone it did by week 4.")
 
 
@@ -154,7 +154,7 @@ def test_what_was_so_in_some_seeds_is_never_said_of_all(tmp_path: Path) -> None:
     (row,) = benefit.table_by_site(run).to_dict("records")
     assert (row["target AUC"], row["reached"]) == ("0.600", "week 0")
     assert (row["alone"], row["against alone"]) == ("in 1 of 2 seeds only", "mostly together")
-    (words,) = benefit.sentences(run)["in words"]
+    (words,) = benefit.sentences(run)["hospital by hospital"]
     assert words.endswith("by week 0; alone it did in 1 of 2 seeds only.")
 
 

@@ -99,7 +99,7 @@ def table_by_site(run: Run, target: float | None = None) -> pd.DataFrame:
 
 
 def sentences(run: Run, target: float | None = None) -> pd.DataFrame:
-    """Return a sentence per hospital and method, in the column ``in words``.
+    """Return a sentence per hospital and method, in the column ``hospital by hospital``.
 
     Args:
         run: The run.
@@ -111,7 +111,11 @@ def sentences(run: Run, target: float | None = None) -> pd.DataFrame:
         for site, method, _, course in _courses_of(run, target)
     ]
     # Of a hospital without a target each method would say the same.
-    return pd.DataFrame({"in words": list(dict.fromkeys(found))}) if found else pd.DataFrame()
+    return (
+        pd.DataFrame({"hospital by hospital": list(dict.fromkeys(found))})
+        if found
+        else pd.DataFrame()
+    )
 
 
 def _needs_evaluations(run: Run) -> None:
@@ -161,9 +165,9 @@ def with_target(target: float | None) -> Answer:
                 "it is too narrow. Test AUC (with eval.test = rounds) chooses nothing",
             ),
             TextTable(
-                "Hospital by hospital",
+                "In words",
                 partial(sentences, target=target),
-                "the same as sentences",
+                "the same as in the table above, a sentence for each hospital and method",
             ),
         ),
         (

@@ -32,6 +32,8 @@ def plain_line(event: Mapping[str, Any]) -> str | None:
     """Return an event as a line for a log, or None if it is not worth one."""
     kind = event["kind"]
     if kind == "cell-started":
+        if event["after"] == event["rounds"]:
+            return f"{title_of(event)}: all {event['rounds']} rounds are done, last steps"
         after = f" after round {event['after']}" if event["after"] else ""
         return f"{title_of(event)}: {event['rounds']} rounds{after}"
     if kind == "cell-stopped":

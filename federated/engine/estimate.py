@@ -83,12 +83,12 @@ def looks_of(config: Config, counts: Mapping[str, int]) -> int:
 
     Args:
         config: Of the method.
-        counts: Validation and test images of all sites, by split.
+        counts: Images of all sites, by split.
     """
     rounds = range(1, config.rounds + 1)
     due = sum(config.eval.is_due(round, config.rounds) for round in rounds)
     in_a_round = counts["val"] + (counts["test"] if config.eval.test == "rounds" else 0)
-    return due * in_a_round + sum(counts.values()) * looks_at_the_end(config)
+    return due * in_a_round + (counts["val"] + counts["test"]) * looks_at_the_end(config)
 
 
 def looks_at_the_end(config: Config) -> int:

@@ -48,7 +48,8 @@ def egress(run: Run, *, width: float = DOUBLE) -> Figure:
             colour, line, marker = looks[kind]
             ax.plot(table.index, table[kind], color=colour, ls=line, marker=marker, clip_on=False)
         ax.set_title(short(method))
-        ax.set_ylim(bottom=0)
+    # Of all panels at once: they share the axis, and a limit ends its fitting to what follows.
+    axes[0].set_ylim(bottom=0)
     rounds_axis(axes)
     label_rows(axes, "MB left, all hospitals")
     legend_below(figure, handles(looks))

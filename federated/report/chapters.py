@@ -78,7 +78,8 @@ def _each_hospital(run: Run, drawn: Pictures) -> Iterator[str]:
         "What each hospital uses in the end",
         choice_table(run),
         "its own model (without the method local: the kept one), unless its own validation images "
-        "clearly prefer another",
+        "clearly prefer another; seed by seed, in brackets DeLong's interval, which takes each "
+        "image by itself",
         most=MOST_ROWS,
     )
 

@@ -25,7 +25,7 @@ from federated.statistics.methods import BETTER, NOT_WORSE, UNDECIDED, WORSE
 MOST_NAMED = 5
 
 MODELS = {
-    "kept": "the method's model of the round that the hospital's validation images preferred",
+    "kept": "the method's model of the round that keep.rule keeps, by default the last",
     "personalised": "kept, trained on by the hospital on its own images (personalise.epochs)",
     "own": "the model of method local at the same hospital and seed",
     "chosen": "which of own, kept and personalised the hospital's validation images chose",

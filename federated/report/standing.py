@@ -14,7 +14,7 @@ from federated.statistics.interval import Interval, mean_of_seeds, of_replicates
 from federated.statistics.methods import mean_difference, pairs, reference_of, verdict
 
 USED, KEPT = "final", "kept"
-"""The model that a hospital uses in the end, and that of the round which validation preferred."""
+"""The model that a hospital uses in the end, and that of the round which was kept."""
 
 
 @dataclass(frozen=True)
