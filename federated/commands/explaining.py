@@ -15,8 +15,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "explain",
         help="where a hospital's model looked: hits, misses, and one image under other batch norms",
-        description="Draw Grad-CAM over test images of a hospital. The picture shows the images of "
-        "its patients: no other command writes any into a picture.",
+        description="Draw Grad-CAM over test images of a hospital. The picture shows images of its "
+        "patients, as that of `consilium data sheet` does; a run's own page and figures show none.",
         epilog="example: consilium explain runs/demo --site phantom-1 --method consilium",
     )
     parser.add_argument("folder", type=Path, metavar="RUN", help="the run's folder")
