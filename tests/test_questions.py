@@ -93,7 +93,8 @@ def test_contribution_of_a_real_run(
     words = ["contribution", str(config), "--of", "phantom-3", "--to", str(to)]
     assert cli.main(words) == 0
     first = (to / "contribution.csv").read_bytes()
-    assert "3 runs" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "3 runs" in out and "Training of each hospital, in every run" in out
     table = pd.read_csv(to / "contribution.csv")
     assert table["site"].to_list() == ["phantom-3"]
     runs = {path.name for path in to.iterdir() if path.is_dir()}

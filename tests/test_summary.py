@@ -13,7 +13,6 @@ from federated import plots
 from federated.plots.numbers import values
 from federated.report import summary_table, write_summary
 from federated.report.conclusion import ONE_SEED, conclusion
-from federated.report.effort import effort_sentence, effort_table
 from federated.report.markup import sentence
 from federated.report.tables import (
     CHOSEN,
@@ -23,6 +22,7 @@ from federated.report.tables import (
     method_table,
     site_table,
 )
+from federated.statistics.effort import effort_of_runs, effort_sentence, effort_table
 
 AUCS = {
     ("local", "alder"): (0.80, 0.81),
@@ -180,6 +180,21 @@ def test_unequal_training_is_warned_of_where_it_is(tmp_path: Path) -> None:
         ["birch", "local", "224", "6,800"],
         ["birch", "fedavg", "608", "18,460"],
     ]
+
+
+def test_runs_that_are_compared_say_how_long_each_trained_its_hospitals(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "a", trained("fedavg", "alder", 60, 960), ["fedavg"], (0, 1))
+    rows = trained("fedavg", "alder", 60, 960) + trained("local", "birch", 9, 9)
+    second = write_run(tmp_path / "b", rows, ["fedavg", "local"], (0, 1))
+    third = write_run(tmp_path / "c", trained("local", "alder", 90, 960), ["local"], (0, 1))
+    assert effort_of_runs([(first, "fedavg"), (second, "fedavg")]) == (
+        "Training of each hospital, in every run that it is part of: alder 60 optimiser steps and "
+        "960 images seen."
+    )
+    assert effort_of_runs([(first, "fedavg"), (third, "local")]) == (
+        "WARNING: the runs did not train each hospital equally long, so that a difference between "
+        "them may come from that: alder 60 to 90 optimiser steps and 960 images seen."
+    )
 
 
 def test_costs_are_sums_over_rounds(tmp_path: Path) -> None:

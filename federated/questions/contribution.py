@@ -26,6 +26,8 @@ from federated.plots.text import text_table
 from federated.questions.finding import Finding
 from federated.questions.trials import final_auc, the_method, trial
 from federated.rollout.scenario import scenario_of
+from federated.runs.reading import Run
+from federated.statistics.effort import effort_of_runs
 
 EXACT = 4
 """Up to so many hospitals all orders are played: 15 runs for four."""
@@ -58,20 +60,26 @@ def ask(given: Given, folder: Path, *, left_out: str = "", orders: int = 0) -> F
         if name not in everyone:
             raise UserError(f"--of: there is no hospital {name} among {', '.join(everyone)}.")
     known: dict[Coalition, pd.Series] = {}
+    runs: list[tuple[Run, str]] = []
 
     def aucs(coalition: Coalition) -> pd.Series:
         if coalition not in known:
             members = ",".join(sorted(coalition))
             changes = {"methods": method, "rollout.only": members}
             name = "all" if len(coalition) == len(everyone) else members.replace(",", "+")
-            known[coalition] = final_auc(trial(given, folder / name, changes), method)
+            run = trial(given, folder / name, changes)
+            runs.append((run, method))
+            known[coalition] = final_auc(run, method)
         return known[coalition]
 
     numbers = leave_one_out(aucs, everyone, sites)
     if orders:
         played = orders_to_play(everyone, orders, common.rollout.seed)
         numbers = numbers.merge(shapley(aucs, played), on="site", how="right")
-    words = f"Test AUC with {method}; {len(known)} runs; every seed counts, their mean is shown."
+    words = (
+        f"Test AUC with {method}; {len(known)} runs; every seed counts, their mean is shown.\n"
+        f"{effort_of_runs(runs)}"
+    )
     return Finding(words, numbers, table(numbers), figure(numbers))
 
 

@@ -22,6 +22,7 @@ from federated.questions.hospital_tables import one_table_each, without_tables
 from federated.questions.trials import final_auc, the_method, trial
 from federated.rollout.scenario import HOURS_PER_WEEK, Scenario, scenario_of
 from federated.runs.reading import Run
+from federated.statistics.effort import effort_of_runs
 
 Queue = tuple[str, ...]
 """Hospitals in the order in which they go live."""
@@ -48,10 +49,11 @@ def ask(given: Given, folder: Path, *, tries: int = 24) -> Finding:
     if len(set(slots(scenario))) < 2:
         raise UserError("all hospitals go live in the same week, so there is no order to choose.")
     until = parse(given).by_method[method].rounds / common.rollout.rounds_per_week
-    rows = {}
+    rows, runs = {}, []
     for place, queue in enumerate(queues_to_try(scenario, tries, common.rollout.seed)):
         changes = {"methods": method, **settings_of(scenario, queue)}
         run = trial(without_tables(given), folder / f"order-{place:03d}", changes)
+        runs.append((run, method))
         over_time = auc_over_time(run, method, list(scenario.hospitals), until)
         rows[queue] = {
             "val AUC over time": float(over_time.mean()),
@@ -62,7 +64,7 @@ def ask(given: Given, folder: Path, *, tries: int = 24) -> Finding:
     words = (
         f"{len(numbers)} orders with {method}, best first by validation AUC over time (0.5 before "
         "a hospital has a model).\nThe scenario's own order is the first that was run: "
-        f"{given_order}"
+        f"{given_order}\n{effort_of_runs(runs)}"
     )
     return Finding(words, numbers, table(numbers), figure(numbers, given_order))
 

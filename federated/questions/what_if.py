@@ -27,6 +27,7 @@ from federated.questions.trials import kept_auc, the_method, trial
 from federated.rollout.scenario import HOURS_PER_WEEK
 from federated.runs.history import evaluations, rounds
 from federated.runs.reading import Run
+from federated.statistics.effort import effort_of_runs
 from federated.statistics.targets import first_held, targets_of
 
 MOST_LETTERS = 44
@@ -63,17 +64,19 @@ def ask(given: Given, folder: Path, *, texts: Sequence[str]) -> Finding:
     as_it_is, others = checked(given, {}), alternatives(given, texts)
     run = trial(as_it_is, folder / "as-it-is", {"methods": together_and_alone})
     targets = targets_of(run)
-    outcomes = {AS_IT_IS: outcome(run, method, targets)}
+    runs, outcomes = [(run, method)], {AS_IT_IS: outcome(run, method, targets)}
     for text, settings in others.items():
         name = the_method(settings)
         other = trial(settings, folder / f"if-{folder_name(text)}", {"methods": name})
+        runs.append((other, name))
         outcomes[text] = outcome(other, name, targets)
     numbers = compared(outcomes)
     words = (
         f"{method}, {len(outcomes)} runs; every seed is compared with itself. Everyone: means over "
         "hospitals, of when over those\nthat reached the target. Target: that of the scenario as "
         "it is, else the hospital's mean validation AUC alone in its\nlast quarter of evaluations. "
-        "AUC of the models kept by validation; hours and weeks are virtual."
+        "AUC of the models kept by validation; hours and weeks are virtual.\n"
+        f"{effort_of_runs(runs)}"
     )
     pictured = figure(numbers, unit_of(run))
     return Finding(words, numbers, table(run, numbers), pictured, formats=("png", "pdf"))

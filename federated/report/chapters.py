@@ -9,7 +9,6 @@ from federated.plots.style import SINGLE, save
 from federated.report import evidence
 from federated.report.conclusion import MODELS, THRESHOLD
 from federated.report.curves import curves
-from federated.report.effort import effort_sentence, effort_table
 from federated.report.facts import environment_table, to_repeat
 from federated.report.gallery import drawings, plot_in
 from federated.report.markup import MOST_ROWS, chapter, picture, section
@@ -31,6 +30,7 @@ from federated.report.tables import (
 from federated.report.traffic import TRAFFIC, traffic_table
 from federated.runs.reading import Run
 from federated.statistics import hospitals, methods
+from federated.statistics.effort import effort_sentence, effort_table
 from federated.statistics.images import grouping_note, scored_once
 
 Pictures = dict[str, str]

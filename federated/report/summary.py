@@ -9,7 +9,6 @@ from federated.answers.benefit import table_by_method, table_by_site
 from federated.plots.numbers import MOST_PANELS
 from federated.plots.text import markdown
 from federated.report.conclusion import MODELS, THRESHOLD, conclusion
-from federated.report.effort import effort_sentence
 from federated.report.precision import precision_text
 from federated.report.standing import USED, standings
 from federated.report.tables import (
@@ -24,6 +23,7 @@ from federated.report.tables import (
     threshold_table,
 )
 from federated.runs.reading import Run
+from federated.statistics.effort import effort_sentence
 
 WIDTH = 100
 

@@ -1,14 +1,16 @@
-"""How long each hospital was trained under each method: only equal training compares methods."""
+"""How long each hospital was trained: only equal training compares methods, or runs."""
+
+from collections.abc import Iterable
 
 import pandas as pd
 
-from federated.plots.numbers import MOST_PANELS, mean_and_sd, values
-from federated.plots.text import number
 from federated.runs.columns import SITE
 from federated.runs.reading import Run
 
 EFFORT = {"steps": "optimiser steps", "images_seen": "images seen"}
 """Metric of a training round to its header."""
+MOST_NAMED = 12
+"""Hospitals that a sentence names."""
 
 
 def effort(run: Run) -> pd.DataFrame:
@@ -20,8 +22,9 @@ def effort(run: Run) -> pd.DataFrame:
     """
     parts = []
     for metric in EFFORT:
-        sums = values(run, metric, "train").groupby(SITE, sort=False)["value"].sum().reset_index()
-        parts.append(mean_and_sd(sums, ["site", "method"]).set_index(["site", "method"])["mean"])
+        rows = run.values(metric, "train").dropna(subset="value")
+        sums = rows.groupby(SITE, sort=False)["value"].sum().reset_index()
+        parts.append(sums.groupby(["site", "method"], sort=False)["value"].mean())
     table = pd.concat(parts, axis=1, keys=list(EFFORT)).reset_index()
     # As the other tables have it: site by site, the methods as the run has them.
     return table.sort_values("site", kind="stable", ignore_index=True)
@@ -30,28 +33,36 @@ def effort(run: Run) -> pd.DataFrame:
 def effort_table(run: Run) -> pd.DataFrame:
     """Return ``effort`` as text."""
     table = effort(run)
-    columns = {
-        header: table[name].map(lambda v: number(v, "{:,.0f}")) for name, header in EFFORT.items()
-    }
+    columns = {header: table[name].map("{:,.0f}".format) for name, header in EFFORT.items()}
     return pd.DataFrame({"site": table["site"], "method": table["method"], **columns})
 
 
 def effort_sentence(run: Run) -> str:
     """Return how long the hospitals were trained, with a warning where methods differ in it."""
-    table = effort(run)
+    return _sentence(effort(run), "methods", "under every method")
+
+
+def effort_of_runs(runs: Iterable[tuple[Run, str]]) -> str:
+    """Return the same of several runs that are compared, each with the method in question."""
+    pairs = ((effort(run), method) for run, method in runs)
+    tables = [table[table["method"] == method] for table, method in pairs]
+    return _sentence(pd.concat(tables), "runs", "in every run that it is part of")
+
+
+def _sentence(table: pd.DataFrame, compared: str, everywhere: str) -> str:
     spread = table.groupby("site")[list(EFFORT)].agg(["min", "max"])
     is_unequal = pd.Series(False, index=spread.index)
     for metric in EFFORT:
         is_unequal |= spread[metric, "min"] != spread[metric, "max"]
     if is_unequal.any():
         told = (
-            "WARNING: the methods did not train each hospital equally long, so that a difference "
-            "between them may come from that"
+            f"WARNING: the {compared} did not train each hospital equally long, so that a "
+            "difference between them may come from that"
         )
         spread = spread[is_unequal]
     else:
-        told = "Training of each hospital, under every method"
-    few = [f"{site} {_steps_and_images(row)}" for site, row in spread[:MOST_PANELS].iterrows()]
+        told = f"Training of each hospital, {everywhere}"
+    few = [f"{site} {_steps_and_images(row)}" for site, row in spread[:MOST_NAMED].iterrows()]
     left = len(spread) - len(few)
     return f"{told}: {'; '.join(few)}{f'; and {left} hospitals more' if left else ''}."
 
@@ -59,6 +70,6 @@ def effort_sentence(run: Run) -> str:
 def _steps_and_images(row: pd.Series) -> str:
     texts = []
     for metric, header in EFFORT.items():
-        low, high = (number(row[metric, end], "{:,.0f}") for end in ("min", "max"))
+        low, high = (f"{row[metric, end]:,.0f}" for end in ("min", "max"))
         texts.append(f"{low if low == high else f'{low} to {high}'} {header}")
     return " and ".join(texts)
