@@ -84,8 +84,8 @@ class Told(FederationObserver):
         self.area.told.clear()
 
 
-def main(path: str) -> None:
-    """Run all rounds with all sites."""
+def main(path: str, rounds: int) -> None:
+    """Run ``rounds`` rounds with all sites."""
     torch.set_num_threads(1)
     FlukeENV().set_seed(0)
     FlukeENV().set_eval_cfg(pre_fit=True, post_fit=False, locals=False, server=False)
@@ -96,9 +96,9 @@ def main(path: str) -> None:
     settings = DDict(client=client, server=DDict(weighted=True), model=Net())
     algorithm = Algorithm(len(sites), Held(sites), settings)
     algorithm.set_callbacks([Told(area)])
-    algorithm.run(ROUNDS, eligible_perc=1.0)
+    algorithm.run(rounds, eligible_perc=1.0)
     print(f"val and test AUC at the end {', '.join(area.told)}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS)

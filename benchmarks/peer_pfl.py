@@ -71,16 +71,16 @@ def federation(sites: Sites) -> FederatedDataset:
     return FederatedDataset(shuffled, MinimizeReuseUserSampler(list(sites)))
 
 
-def main(path: str) -> None:
-    """Run all rounds with all sites."""
+def main(path: str, rounds: int) -> None:
+    """Run ``rounds`` rounds with all sites."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     sites, net = load(path), Learner()
     server = torch.optim.SGD(net.parameters(), lr=1.0)  # a step of 1 takes the mean as it is
     FederatedAveraging().run(
         NNAlgorithmParams(
-            central_num_iterations=ROUNDS,
-            evaluation_frequency=ROUNDS,
+            central_num_iterations=rounds,
+            evaluation_frequency=rounds,
             train_cohort_size=len(sites),
             val_cohort_size=None,
         ),
@@ -93,4 +93,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS)

@@ -1,9 +1,12 @@
 """Starting Ray touches its inside in one place, for as long as it starts."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -13,7 +16,8 @@ from ray._private.services import get_node_ip_address
 from ray._raylet import AuthenticationMode, get_authentication_mode
 from test_interrupt import wait_for
 
-from federated.engine.ray import own, start, tied
+from federated.engine.ray import forks, own, start, tied
+from federated.engine.ray.cluster import paths_of_this_process
 
 
 def test_onlookers_are_methods_of_this_ray_and_come_back() -> None:
@@ -106,3 +110,55 @@ def test_a_tied_process_ends_with_its_parent(tmp_path: Path) -> None:
     child.wait(timeout=60)
     late = [sys.executable, tied.__file__, program, out]
     assert subprocess.run(late, env={"RAY_RAYLET_PID": "1"}, timeout=60).returncode == 1
+
+
+WORKER = """
+import json, os, sys, time
+told = {
+    "arguments": sys.argv[1:],
+    "environment": dict(os.environ),
+    "imported": "colorsys" in sys.modules,
+    "parent": os.getppid(),
+    "process": os.getpid(),
+}
+print(json.dumps(told), flush=True)
+time.sleep(float(sys.argv[1]))
+"""
+
+
+def started(program: Path, seconds: float) -> subprocess.Popen[str]:
+    """Start a program as a raylet starts a worker."""
+    words = [sys.executable, tied.__file__, str(program), f"{seconds:g}", "--language=PYTHON"]
+    environment = {**os.environ, tied.RAYLET: str(os.getpid()), "ONLY_OF": "the worker"}
+    return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def told_by(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Return what the program says of itself."""
+    assert process.stdout is not None
+    return dict(json.loads(process.stdout.readline()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_workers_are_forks_of_one_process_and_look_as_if_they_were_started(tmp_path: Path) -> None:
+    program = tmp_path / "default_worker.py"
+    program.write_text(WORKER)
+    path = own.environment("PYTHONPATH", paths_of_this_process())
+    with path, forks.sown(tmp_path, ("colorsys",)):
+        workers = [started(program, 60), started(program, 60), started(program, 0)]
+    told = [told_by(worker) for worker in workers]
+    assert workers[2].wait(60) == 0  # ends with its fork
+    for one in told:
+        assert one["imported"] and one["environment"]["ONLY_OF"] == "the worker"
+        assert one["arguments"][1:] == []
+    assert len({one["process"] for one in told}) == 3
+    (seed,) = {one["parent"] for one in told}
+    assert seed != os.getpid() and tied.SEED not in os.environ
+
+    psutil.Process(seed).kill()  # its forks end with it, and each is missed
+    assert [worker.wait(60) for worker in workers[:2]] == [0, 0]
+    with own.environment(tied.SEED, str(tmp_path / "s")):
+        late = started(program, 0)  # nobody is there to fork: it is the worker itself
+    alone = told_by(late)
+    assert (alone["process"], alone["imported"]) == (late.pid, False)
+    assert late.wait(60) == 0

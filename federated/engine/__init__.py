@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from federated.engine.checking import check
     from federated.engine.running import carry_out, open_grid, run
 
+SERVER_APP, CLIENT_APP = "server.app:app", "clients.app:app"
+"""The one server and the one client, by reference: ``package.module:name``."""
 HOMES = {"check": "checking", "carry_out": "running", "open_grid": "running", "run": "running"}
 
 __all__ = ["carry_out", "check", "open_grid", "run"]

@@ -13,6 +13,7 @@ from federated.config.identity import rooted
 from federated.config.study import Study, parse
 from federated.config.writing import run_config_of
 from federated.data import prepare, site_names
+from federated.engine import CLIENT_APP, SERVER_APP
 from federated.engine.checking import check, check_nodes, check_scenario
 from federated.engine.grid import RUN_ID, SERVER_NODE, Listener, LocalGrid, RunConfig
 from federated.engine.notebook import Panel, is_notebook
@@ -21,9 +22,6 @@ from federated.runs.folder import choose_folder, claimed
 from federated.runs.reading import Run, load
 
 __all__ = ["carry_out", "check", "open_grid", "run"]
-
-SERVER_APP = "server.app:app"
-CLIENT_APP = "clients.app:app"
 
 
 def load_app(reference: str) -> Any:

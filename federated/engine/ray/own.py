@@ -23,8 +23,10 @@ from ray._private import ray_constants, services, worker
 from ray._private.node import Node
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
+from federated.engine import CLIENT_APP
 from federated.engine.ray import tied
 from federated.engine.ray.cluster import Cluster, paths_of_this_process
+from federated.engine.ray.forks import sown
 from federated.errors import UserError
 
 ONLOOKERS = ("start_monitor", "start_log_monitor", "start_api_server")
@@ -33,6 +35,8 @@ AGENT_COMMAND = "_build_python_executable_command_memory_profileable"
 LONGEST_PARENT = 24
 """Letters of the folder in which ours is made: Ray and we add 79 to it for its sockets, and
 macOS has room for 103 (Linux for 107)."""
+IMPORTED = ("torch", "flwr.clientapp", CLIENT_APP.partition(":")[0])
+"""What every worker needs, before it is known who its client is."""
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 _folders: set[Path] = set()
@@ -56,9 +60,9 @@ def start() -> Cluster:
             stack.enter_context(_on_loopback())
             stack.enter_context(_without_onlookers())
             stack.enter_context(_tied())
-            stack.enter_context(_tied())
             stack.enter_context(_signals_kept())
             read_token()
+            stack.enter_context(sown(folder, IMPORTED))
             # "local": without an address Ray would join any cluster that is running.
             # Ray makes its folder readable to all, so ours is around it.
             ray.init("local", include_dashboard=False, _temp_dir=str(folder / "r"), **QUIET)
