@@ -138,6 +138,16 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             train__momentum=0.0,
             train__lr=0.05,
         ),
+        "feddyn": _method(
+            "FedAvg whose hospitals' losses are tilted and pulled until they agree on one minimum",
+            "Acar et al., ICLR 2021, arXiv 2111.04263",
+            code="federated.methods.feddyn:rules",
+            sharing__policy="all",
+            train__proximal_mu=0.1,
+            train__optimizer="sgd",
+            train__momentum=0.0,
+            train__lr=0.05,
+        ),
         "fixbn": _method(
             "FedAvg whose batch norms stop using batch statistics in the middle of the rounds",
             "Zhong et al. 2023, arXiv 2303.06530",

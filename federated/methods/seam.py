@@ -8,7 +8,7 @@ own may name any module that can be imported.
         return Outcome(round.fit())  # what a method does that brings no site rule
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from federated.config.schema import Config
 from federated.dp.records import Records, guarded
-from federated.exchange.sharing import Boundary, State
+from federated.exchange.sharing import WEIGHTS, Boundary, State
 from federated.learning.batches import Batch
 from federated.learning.compute import Compute
 from federated.learning.optimizers import make_optimizer
@@ -29,6 +29,9 @@ from federated.seeding import global_torch_seed
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 """Arrays by ``GROUP/NAME``."""
+
+MEMORY = "memory"
+"""The group of what a server's rule keeps for its next round, and sends to nobody."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +121,22 @@ class ServerRound:
         before: What the sites were sent.
         mean: The weighted mean of what they released, float64.
         share: The weight of those in the mean over the weight of all sites.
+        config: The method's settings.
+        memory: What the rule kept at the server after its last round, by ``memory/NAME``.
+        untrained: What of the weights no gradient trains, by ``GROUP/NAME``.
     """
 
     before: Arrays
     mean: Arrays
     share: float
+    config: Config = field(default_factory=Config)
+    memory: Arrays = field(default_factory=dict)
+    untrained: Collection[str] = ()
+
+    def trained_weights(self) -> list[str]:
+        """Return the weights that a gradient trains, by ``GROUP/NAME``."""
+        names = [n for n in self.before if n.startswith(f"{WEIGHTS}/") and n not in self.untrained]
+        return [n for n in names if np.issubdtype(self.before[n].dtype, np.floating)]
 
 
 def no_groups(model: nn.Module, boundary: Boundary) -> Mapping[str, State]:
@@ -138,7 +152,9 @@ class Rules:
         site: What a site does in a round of training; None: ``Outcome(round.fit())``.
         groups: Groups beside ``weights`` that travel both ways: from the network and its boundary
             to the tensors that the server starts with, by group and name.
-        server: Returns the new arrays of these groups, by ``GROUP/NAME``; None if there are none.
+        server: Returns the new arrays of these groups, and of weights that it makes in the place
+            of the server's optimiser, by ``GROUP/NAME``; ``memory/NAME`` stays at the server. None
+            if there are none.
         personal: Whether a site uses the network that its rule keeps under ``personal/NAME``, and
             not the server's.
     """
