@@ -100,6 +100,12 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             sharing__policy="all",
             train__proximal_mu=0.1,
         ),
+        "apfl": _method(
+            "FedAvg, and a mixture of it with a model of each hospital's own, the share learnt",
+            "Deng, Kamani and Mahdavi 2020, arXiv 2003.13461",
+            code="federated.methods.apfl:rules",
+            sharing__policy="all",
+        ),
         "scaffold": _method(
             "FedAvg with control variates against drift of the hospitals' training",
             "Karimireddy et al., ICML 2020, arXiv 1910.06378",

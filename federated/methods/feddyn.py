@@ -16,6 +16,7 @@ g nor h, and this is FedAvg. What no gradient trains, such as running statistics
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from federated.exchange.sharing import WEIGHTS, group
 from federated.methods.seam import MEMORY, Arrays, Outcome, Rules, ServerRound, SiteRound, copied
@@ -43,11 +44,12 @@ def server(round: ServerRound) -> Arrays:
     """Return the weights w, and -h / alpha of each: the sum of all mean updates by their shares."""
     if not round.config.train.proximal_mu:
         return {}
-    made = {}
+    made: dict[str, npt.NDArray[np.float64]] = {}
     for name in round.trained_weights():
         mean = np.asarray(round.mean[name], np.float64)
         moved = mean - np.asarray(round.before[name], np.float64)
-        total = round.memory.get(f"{MEMORY}/{name}", np.zeros(mean.shape)) + round.share * moved
+        before = np.asarray(round.memory.get(f"{MEMORY}/{name}", 0.0), np.float64)
+        total = before + round.share * moved
         made |= {name: mean + total, f"{MEMORY}/{name}": total}
     return made
 

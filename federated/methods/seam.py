@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from federated.config.schema import Config
 from federated.dp.records import Records, guarded
-from federated.exchange.sharing import WEIGHTS, Boundary, State
+from federated.exchange.sharing import WEIGHTS, Boundary, State, group
 from federated.learning.batches import Batch
 from federated.learning.compute import Compute
 from federated.learning.optimizers import make_optimizer
@@ -30,6 +30,8 @@ from federated.seeding import global_torch_seed
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 """Arrays by ``GROUP/NAME``."""
 
+PERSONAL = "personal"
+"""The group of what a site's rule keeps that is a network of the site's own."""
 MEMORY = "memory"
 """The group of what a server's rule keeps for its next round, and sends to nobody."""
 
@@ -114,6 +116,21 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Arrived:
+    """What a site has when it evaluates, as a method sees it that gives a site its own network.
+
+    Attributes:
+        state: Of the network: the server's weights and the site's private tensors.
+        sent: What the server sent, by ``GROUP/NAME``.
+        kept: What the rule kept at this site after its last round.
+    """
+
+    state: State
+    sent: State
+    kept: State
+
+
+@dataclass(frozen=True)
 class ServerRound:
     """A round at the server, as a method's server rule sees it.
 
@@ -155,14 +172,21 @@ class Rules:
         server: Returns the new arrays of these groups, and of weights that it makes in the place
             of the server's optimiser, by ``GROUP/NAME``; ``memory/NAME`` stays at the server. None
             if there are none.
-        personal: Whether a site uses the network that its rule keeps under ``personal/NAME``, and
-            not the server's.
+        personal: Returns the state of the network that a site uses in the place of the server's,
+            once its rule has kept something; None: it uses the server's.
+        terms: Names of the terms of the loss that the site's rule adds and reports.
     """
 
     site: Callable[[SiteRound], Outcome] | None = None
     groups: Callable[[nn.Module, Boundary], Mapping[str, State]] = no_groups
     server: Callable[[ServerRound], Mapping[str, npt.NDArray[Any]]] | None = None
-    personal: bool = False
+    personal: Callable[[Arrived], State] | None = None
+    terms: tuple[str, ...] = ()
+
+
+def kept_network(arrived: Arrived) -> State:
+    """Return the network that a rule has kept under ``personal/NAME``."""
+    return group(arrived.kept, PERSONAL)
 
 
 def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
