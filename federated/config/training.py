@@ -18,6 +18,11 @@ class Model:
         "normalisation layers; weight: none, but the weights of convolutions standardised",
         choices=("batch", "group", "none", "weight"),
     )
+    adapters: str = setting(
+        "none",
+        "1x1 convolutions of each hospital's own: series, behind the shared ones; parallel, beside",
+        choices=("none", "series", "parallel"),
+    )
     heads: str = setting("", "submodules that are heads, comma-separated; empty: the network's own")
     start: str = setting(
         "",

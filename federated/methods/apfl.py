@@ -27,7 +27,6 @@ from federated.exchange.norms import tensors_of
 from federated.exchange.sharing import State, group
 from federated.learning.compute import Compute, autocast
 from federated.learning.evaluation import outputs
-from federated.learning.optimizers import make_optimizer
 from federated.learning.terms import Step, Term
 from federated.methods.seam import Arrived, Outcome, Rules, SiteRound, copied
 
@@ -95,14 +94,10 @@ def parts_of(own: nn.Module) -> State:
 
 def stepping(round: SiteRound, own: nn.Module, alpha: Tensor, rate: float) -> Callable[[], None]:
     """Return what moves v and, the first time that it is called, alpha by their gradients."""
-    train, parameters = round.config.train, list(own.parameters())
-    optimizer = make_optimizer(parameters, train, round.lr)
-    rates = iter([rate * round.lr])
+    move, rates = round.stepping(list(own.parameters())), iter([rate * round.lr])
 
     def step() -> None:
-        nn.utils.clip_grad_norm_(parameters, train.clip_norm or torch.inf)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        move()
         with torch.no_grad():
             if alpha.grad is not None:
                 alpha.sub_(next(rates, 0.0) * alpha.grad).clamp_(0, 1)

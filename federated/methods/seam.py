@@ -8,6 +8,7 @@ own may name any module that can be imported.
         return Outcome(round.fit())  # what a method does that brings no site rule
 """
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,6 +99,22 @@ class SiteRound:
                 compute=self.compute,
                 adjust=adjusted,
             )
+
+    def stepping(self, parameters: list[nn.Parameter]) -> Callable[[], None]:
+        """Return what moves parameters that are not the model's by their gradients.
+
+        With an optimiser of their own of the configured kind, their gradient clipped by itself; to
+        be called as ``adjust``, once a step.
+        """
+        optimizer = make_optimizer(parameters, self.config.train, self.lr)
+        limit = self.config.train.clip_norm or math.inf
+
+        def step() -> None:
+            nn.utils.clip_grad_norm_(parameters, limit)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+        return step
 
 
 @dataclass(frozen=True)
