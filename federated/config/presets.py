@@ -160,6 +160,12 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             code="federated.methods.fixbn:rules",
             sharing__policy="all",
         ),
+        "hbn": _method(
+            "FedAvg whose batch norms learn how far to trust the batch, or all hospitals together",
+            "Chen et al., ICML 2025, arXiv 2505.21877",
+            code="federated.methods.hbn:rules",
+            sharing__policy="all",
+        ),
         "fedwon": _method(
             "FedAvg without any norm: the convolutions' weights are standardised instead",
             "Zhuang and Lyu, ICLR 2024, arXiv 2306.05879, with our clipping for its own",
