@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 from test_methods import toy_round
 from torch import nn
 
+from federated.config.schema import Config
 from federated.exchange.sharing import as_group, boundary_of
 from federated.methods import hbn
 from federated.methods.hbn import HybridNorm
@@ -53,7 +54,7 @@ def network() -> nn.Sequential:
 def test_a_site_sends_the_statistics_of_its_images_under_the_weights_that_arrived() -> None:
     model = network()
     arrived = copy.deepcopy(model)
-    sent = as_group(hbn.groups(model, boundary_of(model, "all"))["squares"], "squares")
+    sent = as_group(hbn.groups(model, boundary_of(model, "all"), Config())["squares"], "squares")
     round = toy_round(model, 3, sent=sent)
     outcome = hbn.site(round)
     images = torch.cat([x for x, _, _ in round.batches()])

@@ -166,6 +166,20 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             code="federated.methods.hbn:rules",
             sharing__policy="all",
         ),
+        "fedrdn": _method(
+            "FedAvg whose images are normalised by statistics of a hospital drawn at random",
+            "Yan et al., CVPR 2025, arXiv 2306.09363",
+            code="federated.methods.fedrdn:rules",
+            sharing__policy="all",
+            model__input="statistics",
+        ),
+        "harmofl": _method(
+            "FedAvg of images with one amplitude, trained to bear weights that are a little off",
+            "Jiang, Wang and Dou, AAAI 2022, arXiv 2112.10775",
+            code="federated.methods.harmofl:rules",
+            sharing__policy="all",
+            model__input="amplitude",
+        ),
         "fedwon": _method(
             "FedAvg without any norm: the convolutions' weights are standardised instead",
             "Zhuang and Lyu, ICLR 2024, arXiv 2306.05879, with our clipping for its own",

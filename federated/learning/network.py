@@ -13,6 +13,7 @@ from federated.exchange.norms import Watched
 from federated.exchange.sharing import Boundary, boundary_of
 from federated.learning.models import build_model
 from federated.learning.models.adapters import add_adapters
+from federated.learning.models.inputs import add_input
 from federated.learning.start import load_start
 from federated.learning.watching import watch
 from federated.seeding import global_python_seed, seed_for
@@ -39,6 +40,8 @@ def network_of(config: Config, seed: int) -> nn.Module:
             _give_shapes(model, config.data.image_size, weights_seed)
     if config.model.adapters != "none":
         add_adapters(model, config.model.adapters, config.model.norm)
+    if config.model.input != "plain":
+        add_input(model, config.model.input, config.data.image_size)
     if config.model.start:
         load_start(model, config.model)
     return model

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from federated.config.schema import Config
 from federated.exchange.sharing import WEIGHTS, Boundary, State, as_group, group
 from federated.learning.compute import autocast
 from federated.methods.seam import Arrays, Outcome, Rules, ServerRound, SiteRound, copied
@@ -106,16 +107,16 @@ def hybrid(
     by_norm: dict[_BatchNorm, HybridNorm] = {}
     for path, norm in norms_in(made).items():
         factor = factors.get(path, torch.zeros(norm.num_features)).clone()
-        by_norm.setdefault(norm, HybridNorm(norm, factor.to(norm.running_mean.device)))
+        by_norm.setdefault(norm, HybridNorm(norm, factor.to(norm.get_buffer(MEAN).device)))
         made.set_submodule(path, by_norm[norm])
     norms = {path: m for path, m in made.named_modules() if isinstance(m, HybridNorm)}
     return made, norms
 
 
-def groups(model: nn.Module, boundary: Boundary) -> dict[str, State]:
+def groups(model: nn.Module, boundary: Boundary, config: Config) -> dict[str, State]:
     """Return zeros for the squared means of each batch norm whose statistics are shared."""
     shared = set(boundary.shared_names)
-    means = {f"{path}.{MEAN}": norm.running_mean for path, norm in norms_in(model).items()}
+    means = {f"{path}.{MEAN}": norm.get_buffer(MEAN) for path, norm in norms_in(model).items()}
     return {SQUARES: {n: torch.zeros(len(t)) for n, t in means.items() if n in shared}}
 
 
@@ -153,10 +154,10 @@ def server(round: ServerRound) -> Arrays:
     made = {}
     for name, square in group(round.mean, SQUARES).items():
         path = f"{WEIGHTS}/{name.removesuffix(MEAN)}"
-        mean = np.asarray(round.mean[f"{path}{MEAN}"], np.float64)
-        within = np.asarray(round.mean[f"{path}{VARIANCE}"], np.float64)
-        made[f"{path}{VARIANCE}"] = np.maximum(within + square - mean**2, 0.0)
-        made[f"{SQUARES}/{name}"] = np.asarray(square)
+        parts = (round.mean[f"{path}{MEAN}"], round.mean[f"{path}{VARIANCE}"], square)
+        mean, within, squares = (np.asarray(part, np.float64) for part in parts)
+        made[f"{path}{VARIANCE}"] = np.maximum(within + squares - mean**2, 0.0)
+        made[f"{SQUARES}/{name}"] = squares
     return made
 
 

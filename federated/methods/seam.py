@@ -54,6 +54,7 @@ class SiteRound:
         compute: Device and precision.
         seed: Of layers that draw, such as dropout.
         records: Clips and noises the gradient of each image; None: nothing does.
+        site: The hospital's name.
     """
 
     model: nn.Module
@@ -68,6 +69,7 @@ class SiteRound:
     compute: Compute
     seed: int
     records: Records | None = None
+    site: str = ""
 
     def fit(
         self,
@@ -173,7 +175,7 @@ class ServerRound:
         return [n for n in names if np.issubdtype(self.before[n].dtype, np.floating)]
 
 
-def no_groups(model: nn.Module, boundary: Boundary) -> Mapping[str, State]:
+def no_groups(model: nn.Module, boundary: Boundary, config: Config) -> Mapping[str, State]:
     """Return no group but the weights."""
     return {}
 
@@ -184,8 +186,8 @@ class Rules:
 
     Attributes:
         site: What a site does in a round of training; None: ``Outcome(round.fit())``.
-        groups: Groups beside ``weights`` that travel both ways: from the network and its boundary
-            to the tensors that the server starts with, by group and name.
+        groups: Groups beside ``weights`` that travel both ways: from the network, its boundary and
+            the settings to the tensors that the server starts with, by group and name.
         server: Returns the new arrays of these groups, and of weights that it makes in the place
             of the server's optimiser, by ``GROUP/NAME``; ``memory/NAME`` stays at the server. None
             if there are none.
@@ -195,7 +197,7 @@ class Rules:
     """
 
     site: Callable[[SiteRound], Outcome] | None = None
-    groups: Callable[[nn.Module, Boundary], Mapping[str, State]] = no_groups
+    groups: Callable[[nn.Module, Boundary, Config], Mapping[str, State]] = no_groups
     server: Callable[[ServerRound], Mapping[str, npt.NDArray[Any]]] | None = None
     personal: Callable[[Arrived], State] | None = None
     terms: tuple[str, ...] = ()
