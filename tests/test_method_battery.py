@@ -21,7 +21,7 @@ from federated.methods import schema_of
 from federated.runs.reading import load
 
 KEEP = ("feddyn", "apfl", "series-adapters", "parallel-adapters", "ms-net", "hbn")
-METHODS = {**dict.fromkeys(KEEP, True), "fedrdn": False, "harmofl": False}
+METHODS = {**dict.fromkeys(KEEP, True), "fedap": True, "fedrdn": False, "harmofl": False}
 """Methods that bring code, and whether a site keeps anything of its own under them."""
 MIDDLE = 3 + 6 + 4
 """Messages of three sites until round 2 has trained: registration, round 1, and a part of it."""

@@ -166,6 +166,12 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             code="federated.methods.hbn:rules",
             sharing__policy="all",
         ),
+        "fedap": _method(
+            "FedBN with a mean of its own for each hospital, of those with like batch norms",
+            "Lu et al., IEEE Transactions on Big Data 2022, arXiv 2112.00734",
+            code="federated.methods.fedap:rules",
+            sharing__policy="conv",
+        ),
         "fedrdn": _method(
             "FedAvg whose images are normalised by statistics of a hospital drawn at random",
             "Yan et al., CVPR 2025, arXiv 2306.09363",
