@@ -1,6 +1,7 @@
 """Layers before the network, and FedRDN and HarmoFL as laws."""
 
 import copy
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from safetensors.torch import load_file as load_tensors
 from test_laws import assert_same_bits
 from test_methods import toy_round
 from torch import nn
@@ -22,6 +24,7 @@ from federated.learning.models.inputs import INPUT, AmplitudeNorm, OwnStatistics
 from federated.learning.network import network_of
 from federated.methods import fedrdn, harmofl, slots
 from federated.methods.seam import ServerRound
+from federated.unseen.export import export
 
 
 def images(count: int, size: int = 8, seed: int = 0) -> torch.Tensor:
@@ -200,6 +203,20 @@ def test_a_perturbed_step_by_hand() -> None:
     harmofl.site(toy_round(model, 1), radius=0.3)
     for p, before, g in zip(model.parameters(), there, followed, strict=True):
         torch.testing.assert_close(p, before - 0.5 * g)
+
+
+@pytest.mark.parametrize("method", ["fedrdn", "harmofl", "parallel-adapters"])
+def test_an_exported_model_is_built_by_what_its_description_says(
+    run_tiny, tmp_path, method: str
+) -> None:
+    run = run_tiny(methods=method, rounds=1, phantom__sites=2)
+    weights, config = export(
+        run, tmp_path / "out", site="phantom-1", method=method, seed=0, model="kept"
+    )
+    model = build_model(**json.loads(config.read_text())["network"])
+    model.load_state_dict(load_tensors(weights))
+    kept = run.folder / f"sites/phantom-1/{method}/seed-0/kept-000001.safetensors"
+    assert_same_bits({n: t.numpy() for n, t in model.state_dict().items()}, load_file(kept))
 
 
 def test_the_amplitude_of_a_run_travels_with_the_weights(run_tiny) -> None:

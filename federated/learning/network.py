@@ -11,9 +11,7 @@ from federated.config.schema import Config
 from federated.config.training import Model
 from federated.exchange.norms import Watched
 from federated.exchange.sharing import Boundary, boundary_of
-from federated.learning.models import build_model
-from federated.learning.models.adapters import add_adapters
-from federated.learning.models.inputs import add_input
+from federated.learning.models import add_to, build_model
 from federated.learning.start import load_start
 from federated.learning.watching import watch
 from federated.seeding import global_python_seed, seed_for
@@ -38,10 +36,14 @@ def network_of(config: Config, seed: int) -> nn.Module:
         )
         if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
             _give_shapes(model, config.data.image_size, weights_seed)
-    if config.model.adapters != "none":
-        add_adapters(model, config.model.adapters, config.model.norm)
-    if config.model.input != "plain":
-        add_input(model, config.model.input, config.data.image_size)
+    # Not before lazy layers have their shapes.
+    add_to(
+        model,
+        adapters=config.model.adapters,
+        norm=config.model.norm,
+        input=config.model.input,
+        image_size=config.data.image_size,
+    )
     if config.model.start:
         load_start(model, config.model)
     return model
