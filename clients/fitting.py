@@ -78,6 +78,7 @@ def prepared(
         compute=site.compute if records is None else replace(site.compute, bf16=False),
         seed=seed_for(site.seed, site.name, order.round, "layers"),
         records=records,
+        site=site.name,
     )
 
 

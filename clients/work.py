@@ -24,7 +24,7 @@ from federated.exchange.sharing import (
 from federated.exchange.wire import Order, Report
 from federated.learning.views import round_view
 from federated.methods import rules_of
-from federated.methods.seam import Outcome
+from federated.methods.seam import Arrived, Outcome
 from federated.rollout.scenario import inside
 
 
@@ -102,9 +102,10 @@ def evaluate(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[Repor
     """
     site = site.at(order.week)
     vaulted, facts, round = arrive(site, order, sent, before=order.round + 1)
-    keep = vaulted
-    if rules_of(site.config).personal and (personal := group(vaulted, "method/personal")):
-        site.model.load_state_dict(personal)
+    keep, kept = vaulted, group(vaulted, "method")
+    if kept and (personal := rules_of(site.config).personal):
+        arrived = Arrived(site.model.state_dict(), sent, kept)
+        site.model.load_state_dict(dict(personal(arrived)))
     elif site.config.bn.recalibrate and site.can_train:
         re_estimate(site, order.round)
         private = private_part(site.model.state_dict(), site.boundary)

@@ -1,11 +1,11 @@
 """From what a round's releases make together to what the server has next."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from federated.exchange.exact import ExactSum
 from server.cell import Cell
 from server.noise import noised_mean
-from server.rules import Arrays, NotFiniteError, ServerState, step
+from server.rules import Arrays, NotFiniteError, ServerRule, ServerState, step
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,10 @@ def stepped(cell: Cell, server: ServerState, made: Aggregate | None, round: int)
         return server
     settings, share = cell.config.server, made.weight / cell.weight_of_all
     mean = noised_mean(cell, made.mean, made.weight, round)
-    rule, untrained = cell.server_rule, cell.untrained
     try:
-        return step(server, mean, settings, share=share, rule=rule, untrained=untrained)
+        return step(
+            server, mean, settings, share=share, rule=rule_of(cell), untrained=cell.untrained
+        )
     except NotFiniteError as error:
         raise cell.stopped(
             round,
@@ -52,3 +53,9 @@ def stepped(cell: Cell, server: ServerState, made: Aggregate | None, round: int)
             f"lower server.lr, which is {settings.learning_rate:g} with server.optimizer = "
             f"{settings.optimizer}, and run again into another folder.",
         ) from error
+
+
+def rule_of(cell: Cell) -> ServerRule | None:
+    """Return the method's own rule, which is told the method's settings; None if it has none."""
+    rule = cell.server_rule
+    return None if rule is None else lambda round: rule(replace(round, config=cell.config))

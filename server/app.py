@@ -95,7 +95,7 @@ def open_cell(
     model = network_of(config, seed)
     boundary, rules = configured_boundary(config, model), rules_of(config)
     state = as_group(model.state_dict(), WEIGHTS)
-    for name, tensors in rules.groups(model, boundary).items():
+    for name, tensors in rules.groups(model, boundary, config).items():
         state |= as_group(tensors, name)
     sites = pooled(hosts) if config.train.pooled else hosts
     return Cell(

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from federated.config.server import Server
 from federated.exchange.exact import ExactSum
-from federated.exchange.sharing import WEIGHTS
-from federated.methods.seam import ServerRound
+from federated.exchange.sharing import WEIGHTS, as_group, group
+from federated.methods.seam import MEMORY, ServerRound
 from server.optimizers import OPTIMIZERS, Float64
 
 Array = npt.NDArray[Any]
@@ -21,7 +21,10 @@ Contribution = tuple[Arrays, int]
 """Tensors of one site and their number of training images."""
 
 ServerRule = Callable[[ServerRound], Arrays]
-"""A method's own: returns the new arrays of all its groups, by ``GROUP/NAME``."""
+"""A method's own: returns the new arrays of all its groups, and what it keeps for itself."""
+
+RULE = "rule"
+"""Kind under which the server remembers what a method's rule keeps."""
 
 
 class NotFiniteError(ArithmeticError):
@@ -34,7 +37,8 @@ class ServerState:
 
     Attributes:
         shared: What the sites are sent, by ``GROUP/NAME``.
-        optimizer: What its optimiser remembers of earlier rounds, by ``KIND/GROUP/NAME``.
+        optimizer: What its optimiser remembers of earlier rounds, by ``KIND/GROUP/NAME``, and
+            under ``RULE`` what a method's own rule keeps.
         releases: What updates hold that a later round may use, by ``Update.key``.
         bases: What the sites were sent that those started from, by round.
     """
@@ -89,8 +93,13 @@ def step(
     """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         weights, memory = optimized(state, mean, settings, untrained)
-        groups = rule(ServerRound(state.shared, mean, share)) if rule is not None else {}
-        shared = like(state.shared, {**weights, **groups})
+        if rule is not None:
+            kept = group(state.optimizer, RULE)
+            made = rule(ServerRound(state.shared, mean, share, memory=kept, untrained=untrained))
+            kept = {name: made[name] for name in made if name.startswith(f"{MEMORY}/")}
+            memory |= as_group({n: np.asarray(a, np.float64) for n, a in kept.items()}, RULE)
+            weights |= {name: made[name] for name in made if name not in kept}
+        shared = like(state.shared, weights)
     check_finite({**shared, **memory})
     return replace(state, shared=shared, optimizer=memory)
 

@@ -60,7 +60,7 @@ def toy_round(model: nn.Module, steps: int, **more: object) -> SiteRound:
 
 
 def zeros_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    groups = scaffold.groups(model, boundary_of(model, "all"))
+    groups = scaffold.groups(model, boundary_of(model, "all"), Config())
     return as_group(groups["control"], "control")
 
 
@@ -280,7 +280,7 @@ def test_fednova_divides_a_sites_change_by_its_steps() -> None:
     plain.load_state_dict(model.state_dict())
     arrived = copy.deepcopy(model)
     toy_round(plain, 4).fit()
-    sent = as_group(fednova.groups(model, boundary_of(model, "all"))["steps"], "steps")
+    sent = as_group(fednova.groups(model, boundary_of(model, "all"), Config())["steps"], "steps")
     outcome = fednova.site(toy_round(model, 4, sent=sent))
     assert outcome.released.keys() == sent.keys() and outcome.released["steps/tau"] == 4
     pairs = zip(model.parameters(), plain.parameters(), arrived.parameters(), strict=True)
@@ -357,5 +357,5 @@ def test_every_method_that_brings_code_has_a_file_of_its_own() -> None:
 
     room = Path(scaffold.__file__).parent
     named = {str(m.settings["code"]) for m in METHODS.values() if m.settings.get("code")}
-    files = {p.stem for p in room.glob("*.py")} - {"__init__", "seam", "parting"}
+    files = {p.stem for p in room.glob("*.py")} - {"__init__", "seam", "parting", "slots"}
     assert {code.split(":")[0].rpartition(".")[2] for code in named} == files

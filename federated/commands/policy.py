@@ -80,11 +80,12 @@ def policy_for(
     from federated.exchange.policy import Policy
     from federated.exchange.policy_file import together
     from federated.learning.terms import Proximal
-    from federated.methods import schema_of
+    from federated.methods import rules_of, schema_of
 
-    schemas = [schema_of(config) for config in study.by_method.values()]
+    configs = list(study.by_method.values())
+    schemas = [schema_of(config) for config in configs]
     code = "" if any_code else code_digest()
-    names = frozenset({Proximal.name})
+    names = frozenset({Proximal.name, *(t for config in configs for t in rules_of(config).terms)})
     return Policy(digits, minimum, mantissa_bits, names, code, together(schemas))
 
 

@@ -18,6 +18,17 @@ class Model:
         "normalisation layers; weight: none, but the weights of convolutions standardised",
         choices=("batch", "group", "none", "weight"),
     )
+    input: str = setting(
+        "plain",
+        "what is done to an image first; statistics: normalised by mean and deviation of the "
+        "hospital's own; amplitude: its Fourier amplitude replaced by a running mean",
+        choices=("plain", "statistics", "amplitude"),
+    )
+    adapters: str = setting(
+        "none",
+        "1x1 convolutions of each hospital's own: series, behind the shared ones; parallel, beside",
+        choices=("none", "series", "parallel"),
+    )
     heads: str = setting("", "submodules that are heads, comma-separated; empty: the network's own")
     start: str = setting(
         "",

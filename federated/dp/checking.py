@@ -53,6 +53,11 @@ def _check_layers(config: Config, method: str, model: nn.Module) -> None:
             "it depend on all images of the batch, so that clipping bounds no image's part; set "
             "model.norm = group."
         )
+    if config.model.adapters != "none":
+        raise UserError(
+            f"{method}: privacy.unit = record needs the gradient that each image gives a "
+            "convolution, and model.adapters stands in its way; set it to none."
+        )
     if mixes_images(model, config.data.image_size):
         raise UserError(
             f"{method}: privacy.unit = record clips each image's gradient, and in training "

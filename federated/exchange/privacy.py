@@ -1,7 +1,8 @@
 """What of a network is private: a composition of kinds and of names, decided for every tensor.
 
 Kinds are ``norm-affine``, ``norm-statistics``, ``norm`` (both), ``heads`` and ``all``; a policy is
-short for some of them. Names are of submodules or tensors of the network itself.
+short for some of them. Names are of submodules or tensors of the network itself. Modules whose type
+says that they stay at a site, such as adapters, are private under any policy.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -89,14 +90,26 @@ def private_names(model: nn.Module, rule: Rule, watched: Watched = UNWATCHED) ->
     return private
 
 
+STAYS = "stays_at_site"
+"""Class attribute that is true of a module whose tensors are a hospital's own under any policy."""
+
+
 def _of_kinds(model: nn.Module, rule: Rule, norms: Norms) -> Names:
     kinds = rule.kinds
     if "all" in kinds:
         return frozenset(model.state_dict())
-    names: Names = frozenset()
+    names = own_tensors(model)
     names |= norms.affine if "norm-affine" in kinds else names
     names |= norms.statistics if "norm-statistics" in kinds else names
     return names | (head_tensors(model, rule.heads) if "heads" in kinds else names)
+
+
+def own_tensors(model: nn.Module) -> Names:
+    """Return names of all tensors inside modules whose type says that they stay (``STAYS``)."""
+    modules = model.named_modules(remove_duplicate=False)
+    paths = [path for path, module in modules if getattr(type(module), STAYS, False)]
+    names = model.state_dict()
+    return frozenset(n for n in names if n.startswith(tuple(f"{path}." for path in paths if path)))
 
 
 def head_tensors(model: nn.Module, heads: Iterable[str]) -> Names:

@@ -1,7 +1,8 @@
 """What is done to a network without training it: predict, embed, recalibrate its statistics."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ def evaluation_batch_size(size: int, device: torch.device) -> int:
     return max(8, min(LARGEST_BATCH, BATCH_PIXELS // size**2))
 
 
-def outputs(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
+def outputs(model: Callable[[Any], Any], x: Any) -> tuple[Tensor, Tensor | None]:
     """Return float32 logits (B, K) and the unnormalised embedding (B, d), None if there is none."""
     result = model(x)
     if isinstance(result, Tensor):

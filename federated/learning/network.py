@@ -11,7 +11,7 @@ from federated.config.schema import Config
 from federated.config.training import Model
 from federated.exchange.norms import Watched
 from federated.exchange.sharing import Boundary, boundary_of
-from federated.learning.models import build_model
+from federated.learning.models import add_to, build_model
 from federated.learning.start import load_start
 from federated.learning.watching import watch
 from federated.seeding import global_python_seed, seed_for
@@ -36,6 +36,14 @@ def network_of(config: Config, seed: int) -> nn.Module:
         )
         if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
             _give_shapes(model, config.data.image_size, weights_seed)
+    # Not before lazy layers have their shapes.
+    add_to(
+        model,
+        adapters=config.model.adapters,
+        norm=config.model.norm,
+        input=config.model.input,
+        image_size=config.data.image_size,
+    )
     if config.model.start:
         load_start(model, config.model)
     return model
@@ -62,12 +70,17 @@ def network_boundary(config: Config, model: nn.Module) -> Boundary:
     Raises:
         UserError: a name is not in the network, or a tensor cannot be judged or sent.
     """
-    named = tuple(name.strip() for name in config.model.heads.split(",") if name.strip())
     return boundary_of(
         model,
         config.sharing.policy,
-        named or tuple(getattr(model, "heads", ())),
+        heads_of(config, model),
         private=config.sharing.private,
         shared=config.sharing.shared,
         watched=watched(config.model, config.data.image_size),
     )
+
+
+def heads_of(config: Config, model: nn.Module) -> tuple[str, ...]:
+    """Return the names of a network's heads: as configured, else as it declares; perhaps none."""
+    named = tuple(name.strip() for name in config.model.heads.split(",") if name.strip())
+    return named or tuple(getattr(model, "heads", ()))

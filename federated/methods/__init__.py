@@ -43,7 +43,7 @@ def _loaded(reference: str) -> Rules:
 def configured_boundary(config: Config, model: nn.Module) -> Boundary:
     """Return what may leave a site: what of the network is shared, and the method's own groups."""
     boundary = network_boundary(config, model)
-    for name, tensors in rules_of(config).groups(model, boundary).items():
+    for name, tensors in rules_of(config).groups(model, boundary, config).items():
         boundary = boundary.with_group(name, tensors)
     return boundary
 

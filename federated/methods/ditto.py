@@ -10,7 +10,7 @@ import copy
 
 from federated.exchange.sharing import as_group, group
 from federated.learning.terms import Proximal
-from federated.methods.seam import Outcome, Rules, SiteRound, copied
+from federated.methods.seam import PERSONAL, Outcome, Rules, SiteRound, copied, kept_network
 
 
 def site(round: SiteRound) -> Outcome:
@@ -18,7 +18,7 @@ def site(round: SiteRound) -> Outcome:
     arrived = copied(dict(round.model.named_parameters()))
     personal = copy.deepcopy(round.model)
     if round.kept:
-        personal.load_state_dict(group(round.kept, "personal"))
+        personal.load_state_dict(group(round.kept, PERSONAL))
     unpulled = [term for term in round.terms if not isinstance(term, Proximal)]
     round.fit(terms=unpulled)
     pull = round.config.train.proximal_mu
@@ -28,7 +28,7 @@ def site(round: SiteRound) -> Outcome:
         reference = [arrived[name].to(p.device) for name, p in parameters.items()]
         terms.append(Proximal(pull, parameters.values(), reference))
     trained = round.fit(personal, terms)
-    return Outcome(trained, kept=as_group(copied(personal.state_dict()), "personal"))
+    return Outcome(trained, kept=as_group(copied(personal.state_dict()), PERSONAL))
 
 
-rules = Rules(site=site, personal=True)
+rules = Rules(site=site, personal=kept_network)

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from federated.config.schema import Config
 from federated.exchange.sharing import WEIGHTS, Boundary, State
 from federated.methods.seam import Arrays, Outcome, Rules, ServerRound, SiteRound, copied
 
 STEPS = "steps/tau"
 
 
-def groups(model: nn.Module, boundary: Boundary) -> dict[str, State]:
+def groups(model: nn.Module, boundary: Boundary, config: Config) -> dict[str, State]:
     """Return the number of steps, 0 at first, beside an empty tensor for each that is trained.
 
     The empty tensors tell the server's rule which weights are to be rescaled.

@@ -13,7 +13,7 @@ from federated.config.schema import Config
 from federated.exchange.sharing import as_group, group
 from federated.learning.optimizers import learning_rate
 from federated.learning.terms import ModelContrast, Proximal
-from federated.methods.seam import Outcome, Rules, SiteRound, copied
+from federated.methods.seam import PERSONAL, Outcome, Rules, SiteRound, copied, kept_network
 
 
 def site(round: SiteRound) -> Outcome:
@@ -23,12 +23,12 @@ def site(round: SiteRound) -> Outcome:
         return Outcome(round.fit())
     own = copy.deepcopy(round.model)
     if round.kept:
-        own.load_state_dict(group(round.kept, "personal"))
+        own.load_state_dict(group(round.kept, PERSONAL))
     # Neither a pull nor a contrast towards the federation's model, which stands still now.
     terms = [term for term in round.terms if not isinstance(term, Proximal | ModelContrast)]
     lr = lr_alone(round.config, round.number - together)
     trained = replace(round, lr=lr).fit(own, terms)
-    return Outcome(trained, kept=as_group(copied(own.state_dict()), "personal"))
+    return Outcome(trained, kept=as_group(copied(own.state_dict()), PERSONAL))
 
 
 def rounds_alone(config: Config) -> int:
@@ -44,4 +44,4 @@ def lr_alone(config: Config, number: int) -> float:
     )
 
 
-rules = Rules(site=site, personal=True)
+rules = Rules(site=site, personal=kept_network)

@@ -15,13 +15,14 @@ is no gradient.
 import numpy as np
 from torch import Tensor, nn
 
+from federated.config.schema import Config
 from federated.exchange.sharing import Boundary, State, as_group, group
 from federated.methods.seam import Outcome, Rules, ServerRound, SiteRound, copied
 
 CONTROL = "control"
 
 
-def groups(model: nn.Module, boundary: Boundary) -> dict[str, State]:
+def groups(model: nn.Module, boundary: Boundary, config: Config) -> dict[str, State]:
     """Return the server's first control variate: zeros for every shared tensor that is trained."""
     shared = set(boundary.shared_names)
     trained = [(n, p) for n, p in model.named_parameters() if n in shared and p.requires_grad]

@@ -8,7 +8,8 @@ own may name any module that can be imported.
         return Outcome(round.fit())  # what a method does that brings no site rule
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from federated.config.schema import Config
 from federated.dp.records import Records, guarded
-from federated.exchange.sharing import Boundary, State
+from federated.exchange.sharing import WEIGHTS, Boundary, State, group
 from federated.learning.batches import Batch
 from federated.learning.compute import Compute
 from federated.learning.optimizers import make_optimizer
@@ -29,6 +30,11 @@ from federated.seeding import global_torch_seed
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 """Arrays by ``GROUP/NAME``."""
+
+PERSONAL = "personal"
+"""The group of what a site's rule keeps that is a network of the site's own."""
+MEMORY = "memory"
+"""The group of what a server's rule keeps for its next round, and sends to nobody."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class SiteRound:
         compute: Device and precision.
         seed: Of layers that draw, such as dropout.
         records: Clips and noises the gradient of each image; None: nothing does.
+        site: The hospital's name.
     """
 
     model: nn.Module
@@ -62,6 +69,7 @@ class SiteRound:
     compute: Compute
     seed: int
     records: Records | None = None
+    site: str = ""
 
     def fit(
         self,
@@ -94,6 +102,22 @@ class SiteRound:
                 adjust=adjusted,
             )
 
+    def stepping(self, parameters: list[nn.Parameter]) -> Callable[[], None]:
+        """Return what moves parameters that are not the model's by their gradients.
+
+        With an optimiser of their own of the configured kind, their gradient clipped by itself; to
+        be called as ``adjust``, once a step.
+        """
+        optimizer = make_optimizer(parameters, self.config.train, self.lr)
+        limit = self.config.train.clip_norm or math.inf
+
+        def step() -> None:
+            nn.utils.clip_grad_norm_(parameters, limit)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+        return step
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -111,6 +135,21 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Arrived:
+    """What a site has when it evaluates, as a method sees it that gives a site its own network.
+
+    Attributes:
+        state: Of the network: the server's weights and the site's private tensors.
+        sent: What the server sent, by ``GROUP/NAME``.
+        kept: What the rule kept at this site after its last round.
+    """
+
+    state: State
+    sent: State
+    kept: State
+
+
+@dataclass(frozen=True)
 class ServerRound:
     """A round at the server, as a method's server rule sees it.
 
@@ -118,14 +157,25 @@ class ServerRound:
         before: What the sites were sent.
         mean: The weighted mean of what they released, float64.
         share: The weight of those in the mean over the weight of all sites.
+        config: The method's settings.
+        memory: What the rule kept at the server after its last round, by ``memory/NAME``.
+        untrained: What of the weights no gradient trains, by ``GROUP/NAME``.
     """
 
     before: Arrays
     mean: Arrays
     share: float
+    config: Config = field(default_factory=Config)
+    memory: Arrays = field(default_factory=dict)
+    untrained: Collection[str] = ()
+
+    def trained_weights(self) -> list[str]:
+        """Return the weights that a gradient trains, by ``GROUP/NAME``."""
+        names = [n for n in self.before if n.startswith(f"{WEIGHTS}/") and n not in self.untrained]
+        return [n for n in names if np.issubdtype(self.before[n].dtype, np.floating)]
 
 
-def no_groups(model: nn.Module, boundary: Boundary) -> Mapping[str, State]:
+def no_groups(model: nn.Module, boundary: Boundary, config: Config) -> Mapping[str, State]:
     """Return no group but the weights."""
     return {}
 
@@ -136,17 +186,26 @@ class Rules:
 
     Attributes:
         site: What a site does in a round of training; None: ``Outcome(round.fit())``.
-        groups: Groups beside ``weights`` that travel both ways: from the network and its boundary
-            to the tensors that the server starts with, by group and name.
-        server: Returns the new arrays of these groups, by ``GROUP/NAME``; None if there are none.
-        personal: Whether a site uses the network that its rule keeps under ``personal/NAME``, and
-            not the server's.
+        groups: Groups beside ``weights`` that travel both ways: from the network, its boundary and
+            the settings to the tensors that the server starts with, by group and name.
+        server: Returns the new arrays of these groups, and of weights that it makes in the place
+            of the server's optimiser, by ``GROUP/NAME``; ``memory/NAME`` stays at the server. None
+            if there are none.
+        personal: Returns the state of the network that a site uses in the place of the server's,
+            once its rule has kept something; None: it uses the server's.
+        terms: Names of the terms of the loss that the site's rule adds and reports.
     """
 
     site: Callable[[SiteRound], Outcome] | None = None
-    groups: Callable[[nn.Module, Boundary], Mapping[str, State]] = no_groups
+    groups: Callable[[nn.Module, Boundary, Config], Mapping[str, State]] = no_groups
     server: Callable[[ServerRound], Mapping[str, npt.NDArray[Any]]] | None = None
-    personal: bool = False
+    personal: Callable[[Arrived], State] | None = None
+    terms: tuple[str, ...] = ()
+
+
+def kept_network(arrived: Arrived) -> State:
+    """Return the network that a rule has kept under ``personal/NAME``."""
+    return group(arrived.kept, PERSONAL)
 
 
 def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

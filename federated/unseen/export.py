@@ -47,6 +47,8 @@ def description(run: Run, *, site: str, method: str, seed: int, model: str) -> d
             "image_size": config.data.image_size,
             "norm": config.model.norm,
             "num_classes": 2,
+            "adapters": config.model.adapters,
+            "input": config.model.input,
             "generator_seed": 0,
         },
         "input": {

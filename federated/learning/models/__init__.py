@@ -15,9 +15,11 @@ from torch import nn
 
 from federated.config.external import imported
 from federated.errors import UserError, did_you_mean, shown
+from federated.learning.models.adapters import add_adapters
 from federated.learning.models.blocks import require_size
 from federated.learning.models.convnet import ConvNet
 from federated.learning.models.covidnet import CovidNet
+from federated.learning.models.inputs import add_input
 from federated.learning.models.original import OriginalCovidNet
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -34,6 +36,8 @@ def build_model(
     image_size: int,
     norm: str,
     num_classes: int = 2,
+    adapters: str = "none",
+    input: str = "plain",
     generator_seed: int,
 ) -> nn.Module:
     """Return a network whose weights depend on the arguments alone.
@@ -48,6 +52,8 @@ def build_model(
         image_size: side of the square input in pixels.
         norm: ``batch``, ``group`` or ``none``.
         num_classes: logits an image.
+        adapters: ``series`` or ``parallel`` (``federated.learning.models.adapters``), or ``none``.
+        input: ``statistics`` or ``amplitude`` (``federated.learning.models.inputs``), or ``plain``.
         generator_seed: seed of the initial weights.
 
     Raises:
@@ -71,7 +77,20 @@ def build_model(
     if not isinstance(model, nn.Module):
         raise UserError(f"model '{name}' returned {type(model).__name__}, not a torch module")
     require_size((image_size, image_size), getattr(model, "min_size", 1))
+    add_to(model, adapters=adapters, norm=norm, input=input, image_size=image_size)
     return model
+
+
+def add_to(model: nn.Module, *, adapters: str, norm: str, input: str, image_size: int) -> None:
+    """Give a network, in place, what it may have beside its own layers; arguments as above.
+
+    Raises:
+        UserError: it has no place for it.
+    """
+    if adapters != "none":
+        add_adapters(model, adapters, norm)
+    if input != "plain":
+        add_input(model, input, image_size)
 
 
 def _imported(path: str) -> Callable[..., nn.Module]:
