@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from federated.commands.main import main
+from federated.deploy.credentials import make_node_key
 
 PRETENDED = """
 import os, sys
@@ -124,7 +125,22 @@ def test_a_hospitals_part_imports_little_and_all_of_it_is_what_is_forked_from() 
     assert (ours, heavy, compiler) == ("ours", "heavy", "compiler")
 
 
-def test_a_port_that_is_none_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--superlink", "h:1", "--auth-supernode-private-key", "key", "--node-config", "a='b'"]
-    assert main(["node", "run", *words, "--port", "0"]) == 2
-    assert "--port 0" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"--port": "0"}, "--port 0"),
+        ({"--auth-supernode-private-key": "none"}, "key: none cannot be read"),
+        ({"--root-certificates": "none"}, "--root-certificates none is no file"),
+        ({"--node-config": "site='../north'"}, "site: '../north' cannot name a folder"),
+        ({"--node-config": "vault='/v'"}, "has no site"),
+        ({"--node-config": "site=north"}, "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_starts(
+    changed: dict[str, str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_node_key(tmp_path / "key")
+    good = {"--auth-supernode-private-key": str(tmp_path / "key"), "--node-config": "site='north'"}
+    words = [word for pair in ({"--superlink": "h:1"} | good | changed).items() for word in pair]
+    assert main(["node", "run", *words]) == 2
+    assert said in capsys.readouterr().err

@@ -5,19 +5,21 @@ import os
 import sys
 from pathlib import Path
 
-from federated.errors import UserError, shown
+from federated.commands.findings import WRONG
+from federated.errors import UserError, shown, shown_path
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Become Flower's SuperNode; this process is it then, and returns no more.
 
     Raises:
-        UserError: Flower is not installed.
+        UserError: Flower is not installed, or what it needs is not there.
     """
     from federated.deploy.local import in_venv
     from federated.deploy.processes import environment
     from federated.deploy.warm import PROGRAM, warmed
 
+    look(arguments)
     words = in_venv(["flower-supernode", *words_of(arguments)])
     home = Path(os.environ.get("FLWR_HOME") or Path.home() / ".flwr").absolute()
     variables = environment(home)
@@ -25,6 +27,24 @@ def run(arguments: argparse.Namespace) -> None:
         variables = warmed(variables, Path(in_venv([PROGRAM])[0]))
     sys.stdout.flush()
     os.execve(words[0], words, variables)
+
+
+def look(arguments: argparse.Namespace) -> None:
+    """Look at what Flower would answer with a traceback, or not at all.
+
+    Raises:
+        UserError: it is wrong; ``node check`` looks at the rest.
+    """
+    from federated.commands.node import node_config_of
+    from federated.commands.node_link import key
+    from federated.commands.node_places import site
+
+    authority = arguments.root_certificates
+    if authority and not authority.expanduser().is_file():
+        raise UserError(f"--root-certificates {shown_path(authority)} is no file; name ca.crt.")
+    for found in (*key(arguments.key.expanduser()), *site(node_config_of(arguments.node_config))):
+        if found.state == WRONG:
+            raise UserError(f"{found.what}: {found.found}. `consilium node check` looks at all.")
 
 
 def words_of(arguments: argparse.Namespace) -> list[str]:
