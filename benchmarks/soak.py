@@ -185,8 +185,8 @@ def standing(deployment: Deployment) -> Iterator[tuple[str, str, int]]:
         roots["server"] = deployment.superlink.pid
     for who, root in roots.items():
         for process, command in family(root).items():
-            for program in PROGRAMS:
-                if f"/{program} " in command.replace("\0", " "):
+            for part, program in PROGRAMS.items():
+                if part in command:
                     yield who, program, process
 
 
