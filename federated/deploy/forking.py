@@ -1,11 +1,11 @@
 """A process for each message, forked from one that has imported what all of them need.
 
 Run as a script, with a socket's descriptor, the node's process id, and folders to remove at the
-end. It is imported by nothing and imports nothing of Consilium: what were loaded
-here would train in the place of the code that the server sent.
+end. It imports nothing of Consilium: what were loaded here would train in the place of the code
+that the server sent.
 
 What Flower, PyTorch and the readers of images take to import is most of what a small message costs
-(docs/PERFORMANCE.md). They are imported once; each process that follows begins where this one is,
+(docs/DEPLOY.md). They are imported once; each process that follows begins where this one is,
 has a memory of its own, and ends with its message as Flower means it to.
 """
 
@@ -35,7 +35,8 @@ LOOK_SECONDS = 1.0
 def main() -> int:
     """Serve until the node has ended; in each process that is forked, be Flower's program."""
     own, node, *folders = sys.argv[1:]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     server = os.getpid()
     try:
         with socket.socket(fileno=int(own)) as listener:
@@ -55,6 +56,7 @@ def be_flowers(words: list[str]) -> None:
     from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["flwr-clientapp", *words]
     try:
         flwr_clientapp()

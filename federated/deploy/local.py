@@ -74,7 +74,9 @@ class Deployment:
             "--disable-runtime-dependency-installation",
         ]
         log = place / "log"
-        self.superlink = processes.start(in_venv(words), log, environment(place / "flower"), place)
+        # It starts a process a run, and looks for one as rarely as Flower means it to.
+        variables = environment(place / "flower", FLWR_SUPEREXEC_TASK_POLL_INTERVAL="1")
+        self.superlink = processes.start(in_venv(words), log, variables, place)
         processes.await_listener(self.superlink, self.port, log, START_SECONDS)
 
     def register(self, name: str) -> int:
