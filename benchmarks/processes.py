@@ -15,13 +15,13 @@ def _stat(process: int) -> list[str]:
         return []
 
 
-def family() -> dict[int, str]:
-    """Return this process and all below it, with their command lines."""
+def family(root: int | None = None) -> dict[int, str]:
+    """Return a process, by default this one, and all below it, with their command lines."""
     parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         if fields := _stat(int(folder.name)):
             parents[int(folder.name)] = int(fields[1])
-    found, front = {os.getpid()}, {os.getpid()}
+    found = front = {root or os.getpid()}
     while front:
         front = {child for child, parent in parents.items() if parent in front} - found
         found |= front
@@ -39,6 +39,11 @@ def cpu_seconds() -> float:
     """Return the CPU time that this process and all below it have used."""
     fields = [_stat(process) for process in family()]
     return sum(int(f[11]) + int(f[12]) for f in fields if f) / TICKS
+
+
+def cpu_of(process: int) -> float:
+    """Return the CPU time of a process and of those it started and saw end."""
+    return sum(map(int, _stat(process)[11:15])) / TICKS
 
 
 def resident_mb(process: int | None = None) -> float:

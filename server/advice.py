@@ -36,7 +36,7 @@ class Advice:
         """Return where a site's own log lies."""
         if site not in self.named:
             return str(RunFolder(self.folder).site_log(site))
-        return f"at {site}: {SitesFolder(Path('VAULT') / self.run).log(site)}"
+        return f"{SitesFolder(Path('VAULT') / self.run).log(site)} at {site}"
 
     def logs_of(self, sites: Collection[str]) -> str:
         """Return where the logs of some sites lie, as a sentence that ends with a full stop."""

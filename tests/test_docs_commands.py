@@ -10,6 +10,7 @@ from conftest import TINY
 
 from federated import plots, results
 from federated.commands.main import _parser, main
+from federated.commands.node_run import words_of
 from federated.commands.parsing import parsed
 from federated.config.given import parse_overrides, read_config
 from federated.config.study import parse
@@ -66,14 +67,13 @@ def test_the_units_of_the_deployment_page_start_flower_with_flags_that_it_has() 
     from flwr.supernode.cli.flower_supernode import _parse_args_run_supernode
 
     page = (ROOT / "docs" / "DEPLOY.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    starts = {
-        "flower-superlink": _parse_args_run_superlink(),
-        "flower-supernode": _parse_args_run_supernode(),
-    }
-    for line in re.findall(r"^ExecStart=(.+)$", page, re.M):
-        program, *words = shlex.split(line)
-        starts.pop(Path(program).name).parse_args(words)
-    assert not starts, "a program without a unit"
+    superlink, node = map(shlex.split, re.findall(r"^ExecStart=(.+)$", page, re.M))
+    assert Path(superlink.pop(0)).name == "flower-superlink"
+    _parse_args_run_superlink().parse_args(superlink)
+    assert Path(node.pop(0)).name == "consilium"
+    told = _parse_args_run_supernode().parse_args(words_of(_parser()[0].parse_args(node)))
+    assert (told.superlink, told.host) == ("consilium.example.org:443", "127.0.0.1")
+    assert told.node_config == "/etc/consilium/node.toml"
 
 
 @pytest.mark.slow

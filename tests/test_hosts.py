@@ -170,7 +170,7 @@ def test_an_order_that_fails_names_the_hospital_and_the_same_flwr_run(
     with pytest.raises(UserError) as stopped:
         federate(BOTH, sites="phantom-1,phantom-2")
     said, run = str(stopped.value), json.loads((tmp_path / "run" / "lineage.json").read_text())
-    assert f"at phantom-1: VAULT/{run['run']}/phantom-1/site.log" in said
+    assert f"is in VAULT/{run['run']}/phantom-1/site.log at phantom-1" in said
     assert "the same flwr run once more" in said
     assert "consilium resume" not in said and "patient 12" not in said
     log = tmp_path / "vault-7001" / run["run"] / "phantom-1" / "site.log"

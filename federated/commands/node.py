@@ -1,6 +1,6 @@
-"""``consilium node check``: whether a hospital's node could join, before it tries to.
+"""``consilium node check`` and ``run``: whether a hospital's node could join, and the node itself.
 
-It takes the words that ``flower-supernode`` takes, so that what was checked is what is started.
+Both take the words that ``flower-supernode`` takes, so that what was checked is what is started.
 """
 
 import argparse
@@ -29,14 +29,43 @@ def add(commands: Any) -> None:
         '--auth-supernode-private-key key --node-config \'site="north" vault="/srv/vault" '
         'data.folder="/srv/ct"\'; the words are those of flower-supernode',
     )
-    check.add_argument("--superlink", required=True, metavar="HOST:PORT", help="of the server")
+    _add_words(check)
     check.add_argument(
+        "--code",
+        metavar="DIGEST",
+        help="what `consilium doctor` prints at the server after `digest`",
+    )
+    check.set_defaults(call=_check)
+    run = verbs.add_parser(
+        "run",
+        help="Flower's SuperNode, which imports once and not for every message",
+        epilog="example: consilium node run with the words of consilium node check; Ctrl-C ends "
+        "it. As a service: docs/DEPLOY.md",
+    )
+    _add_words(run)
+    run.add_argument(
+        "--port",
+        type=int,
+        default=9094,
+        help="of this machine, for the processes that the node starts (9094)",
+    )
+    run.add_argument(
+        "--cold",
+        action="store_true",
+        help="import anew for every message: seconds more for each, and 300 MB less in between",
+    )
+    run.set_defaults(call=_run)
+
+
+def _add_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--superlink", required=True, metavar="HOST:PORT", help="of the server")
+    parser.add_argument(
         "--root-certificates",
         type=Path,
         metavar="FILE",
         help="the authority that signed the server's certificate (those of this system)",
     )
-    check.add_argument(
+    parser.add_argument(
         "--auth-supernode-private-key",
         dest="key",
         type=Path,
@@ -44,13 +73,13 @@ def add(commands: Any) -> None:
         metavar="FILE",
         help="this node's own key; FILE.pub is what the server registers",
     )
-    check.add_argument("--node-config", required=True, metavar="'NAME=\"VALUE\" ...'")
-    check.add_argument(
-        "--code",
-        metavar="DIGEST",
-        help="what `consilium doctor` prints at the server after `digest`",
-    )
-    check.set_defaults(call=_check)
+    parser.add_argument("--node-config", required=True, metavar="'NAME=\"VALUE\" ...' | FILE")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from federated.commands.node_run import run
+
+    run(arguments)
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -41,6 +41,7 @@ class Deployment:
         folder: Where everything of it lies; absolute.
         hospitals: The node-config of each, beside its site and vault.
         port: Where the SuperLink listens.
+        cold: Nodes import anew for every message.
         superlink: Its process; None before it was started.
         nodes: The process of each hospital's SuperNode.
     """
@@ -48,6 +49,7 @@ class Deployment:
     folder: Path
     hospitals: Mapping[str, Mapping[str, str]]
     port: int
+    cold: bool = False
     superlink: Process | None = None
     nodes: dict[str, Process] = field(default_factory=dict)
 
@@ -72,7 +74,9 @@ class Deployment:
             "--disable-runtime-dependency-installation",
         ]
         log = place / "log"
-        self.superlink = processes.start(in_venv(words), log, environment(place / "flower"), place)
+        # It starts a process a run, and looks for one as rarely as Flower means it to.
+        variables = environment(place / "flower", FLWR_SUPEREXEC_TASK_POLL_INTERVAL="1")
+        self.superlink = processes.start(in_venv(words), log, variables, place)
         processes.await_listener(self.superlink, self.port, log, START_SECONDS)
 
     def register(self, name: str) -> int:
@@ -89,14 +93,15 @@ class Deployment:
         place, own = self.hospital(name), self.hospitals[name]
         config = {"site": name, "vault": str(place / "vault"), **own}
         words = [
-            *("flower-supernode", "--superlink", f"127.0.0.1:{self.port}"),
+            *(sys.executable, "-m", "federated", "node", "run"),
+            *("--superlink", f"127.0.0.1:{self.port}"),
             *("--root-certificates", str(self.folder / "ca.crt")),
             *("--auth-supernode-private-key", str(place / "key")),
-            *("--host", "127.0.0.1", "--port", str(free_ports(1)[0])),
-            *("--node-config", node_config(config)),
+            *("--port", str(free_ports(1)[0]), "--node-config", node_config(config)),
+            *(("--cold",) if self.cold else ()),
         ]
         variables = environment(place / "flower")
-        self.nodes[name] = processes.start(in_venv(words), place / "log", variables, place)
+        self.nodes[name] = processes.start(words, place / "log", variables, place)
 
     def ended(self) -> list[str]:
         """Return the hospitals whose SuperNode has ended.
@@ -135,17 +140,20 @@ class Deployment:
 
 
 @contextmanager
-def opened(folder: Path, hospitals: Mapping[str, Mapping[str, str]]) -> Iterator[Deployment]:
+def opened(
+    folder: Path, hospitals: Mapping[str, Mapping[str, str]], *, cold: bool = False
+) -> Iterator[Deployment]:
     """Yield a deployment whose SuperLink listens and whose nodes are starting; it ends with us.
 
     Args:
         folder: New, or that of an earlier deployment, whose keys and vaults are taken up again.
         hospitals: The node-config of each hospital, beside its site and vault.
+        cold: Nodes import anew for every message.
 
     Raises:
         UserError: something of it did not start.
     """
-    deployment = Deployment(folder.absolute(), hospitals, free_ports(1)[0])
+    deployment = Deployment(folder.absolute(), hospitals, free_ports(1)[0], cold)
     lay_out(deployment)
     try:
         deployment.start_superlink()

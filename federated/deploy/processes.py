@@ -62,13 +62,13 @@ def start(
             env=dict(variables),
             cwd=folder,
             start_new_session=True,
-            preexec_fn=_die_with_parent(),
+            preexec_fn=dying_with_parent(),
         )
     finally:
         os.close(descriptor)
 
 
-def _die_with_parent() -> Callable[[], None] | None:
+def dying_with_parent() -> Callable[[], None] | None:
     """Return what has the kernel kill a child when its parent dies; only Linux can."""
     if not sys.platform.startswith("linux"):
         return None
