@@ -49,7 +49,7 @@ def test_no_two_figures_share_a_file_and_each_is_found_by_its_name() -> None:
 
 def test_every_figure_of_a_run_that_the_room_offers_is_declared() -> None:
     offered = {getattr(plots, name) for name in plots.__all__ if name.islower()}
-    beside = {plots.bn_distances, plots.save}
+    beside = {plots.bn_distances, plots.embedding_map, plots.save}
     assert offered - beside == {plot.draw for plot in plots.PLOTS}
 
 

@@ -34,7 +34,7 @@ def _tell(arguments: argparse.Namespace) -> None:
     with without_collector():
         from federated.answers import answer_named
         from federated.answers.benefit import with_target
-        from federated.plots.terminal import printed
+        from federated.plots.terminal import printed, wrapped
         from federated.runs.reading import load
     run, target = load(arguments.folder), arguments.target
     answer = answer_named(arguments.answer) if target is None else with_target(target)
@@ -46,7 +46,7 @@ def _tell(arguments: argparse.Namespace) -> None:
         print(f"{run.folder}: {answer.nothing}")
         return
     for table, text in tables:
-        print(f"{table.title}\n\n{printed(text)}\n\n{table.note}\n")
+        print("\n".join([table.title, "", printed(text), "", *wrapped(table.note), ""]))
     _write(run, answer)
 
 

@@ -85,7 +85,9 @@ def _checklist(arguments: argparse.Namespace) -> None:
 
 
 def _show(title: str, text: str, note: str) -> None:
-    print(f"{title}\n\n{text}\n\n{note}.\n")
+    from federated.plots.terminal import wrapped
+
+    print("\n".join([title, "", text, "", *wrapped(f"{note}."), ""]))
 
 
 def _write(run: "Run", tables: dict[str, Any]) -> None:

@@ -39,9 +39,9 @@ def add(commands: Any) -> None:
 
 
 def _runs(arguments: argparse.Namespace) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    import pandas as pd
+
+    from federated.plots.terminal import printed
 
     if not arguments.folder.is_dir():
         raise UserError(
@@ -54,21 +54,20 @@ def _runs(arguments: argparse.Namespace) -> None:
     if not configs:
         print(f"{arguments.folder} holds no runs.")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("run", "state", "rounds", "sites", "mean val AUC, newest round", "last event"):
-        table.add_column(title, overflow="fold")
-    for config in configs:
-        files = RunFolder(config.parent)
-        run = _followed(files)
-        table.add_row(
-            config.parent.name,
-            state_of(files, run),
-            f"{run.rounds_done} of {_rounds(run)}",
-            str(len(run.sites)),
-            _newest(run),
-            "–" if run.newest is None else f"{run.newest:%Y-%m-%d %H:%M}",
-        )
-    Console().print(table)
+    print(printed(pd.DataFrame([_row(RunFolder(config.parent)) for config in configs])))
+
+
+def _row(files: RunFolder) -> dict[str, str]:
+    run = _followed(files)
+    return {
+        "run": files.path.name,
+        "state": state_of(files, run),
+        "rounds": f"{run.rounds_done} of {_rounds(run)}",
+        "sites": str(len(run.sites)),
+        "mean val AUC, newest round": _newest(run),
+        # In the reader's own time, as his clock and his files have it.
+        "last event": "–" if run.newest is None else f"{run.newest.astimezone():%Y-%m-%d %H:%M}",
+    }
 
 
 def _followed(files: RunFolder) -> Followed:
@@ -179,8 +178,9 @@ def _sites(title: str, cell: Progress) -> "RenderableType":
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in (f"site ({title})", "validation AUC by round", "newest", "highest", ""):
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    table.title, table.title_justify = f"\n{title}", "left"
+    for header in ("site", "validation AUC by round", "newest", "highest", ""):
         table.add_column(header)
     worst = sorted(cell.auc, key=lambda site: _known(cell.auc[site])[-1:] or [2.0])[:SHOWN_SITES]
     for site in (site for site in cell.auc if site in worst):

@@ -49,6 +49,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> None:
     from federated.exchange.ledger import LedgerError
+    from federated.plots.terminal import printed
     from federated.runs.ledgers import bytes_left
 
     try:
@@ -56,7 +57,7 @@ def _show(arguments: argparse.Namespace) -> None:
     except LedgerError as error:
         raise UserError(f"{error}; consilium ledger verify tells of all.") from None
     print("Megabytes of tensors that left all hospitals together; means over seeds.\n")
-    print(table_of(left).to_string(float_format=lambda value: f"{value:.3f}"))
+    print(printed(table_of(left).map("{:.3f}".format).reset_index().astype(str)))
     print("\nA round in which nothing left has only numbers in it, such as AUC.")
 
 

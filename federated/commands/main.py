@@ -120,7 +120,13 @@ def _parser() -> tuple[Parser, Any]:
         metavar="FILE.html",
         help="where the page of several runs goes (side-by-side.html in the first one's folder)",
     )
-    report.set_defaults(call=lambda a: write_reports(a.folders, a.to))
+    report.add_argument(
+        "--patients",
+        action="store_true",
+        help="put images of patients and maps of their embeddings into the page, as those of "
+        "synthetic hospitals are; it is then as private as the images",
+    )
+    report.set_defaults(call=lambda a: write_reports(a.folders, a.to, patients=a.patients))
 
     data.add(commands)
     policy.add(commands)

@@ -1,7 +1,10 @@
 """What a run ends with: its plots and page, its summary on the screen, and the last line."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO, cast
 
 from federated.commands.ending import Unheard, in_folder
 from federated.errors import UserError
@@ -11,6 +14,31 @@ def say(text: str, style: str) -> None:
     """Print a line on what is done now, where someone reads it."""
     if style == "auto":
         print(text, file=Unheard(sys.stderr))
+
+
+@contextmanager
+def drawing(*, style: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what shows which figure is drawn: a bar in a terminal, elsewhere one line.
+
+    Args:
+        style: As for ``progress.progress``; only ``auto`` shows anything.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(file=cast(TextIO, Unheard(sys.stderr)))
+    if style != "auto" or not console.is_terminal:
+        say("drawing plots and the summary page …", style)
+        yield lambda name, begun, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("reading the run")
+
+        def report(name: str, begun: int, total: int) -> None:
+            bars.update(task, description=f"drawing {name}", completed=begun, total=total)
+
+        yield report
 
 
 def conclude(folder: Path, style: str) -> None:
@@ -27,12 +55,12 @@ def conclude(folder: Path, style: str) -> None:
         print(f"ended: {page if page.exists() else folder}")
 
 
-def write_reports(folders: list[Path], path: Path | None) -> None:
-    """Write the page of a run, or one of several runs."""
+def write_reports(folders: list[Path], path: Path | None, *, patients: bool = False) -> None:
+    """Write the page of a run, or one of several runs, on request with patients' images."""
     if len(folders) == 1:
         if path:
             raise UserError(f"--to is for several runs; {folders[0]} has a page of its own.")
-        write_report(folders[0])
+        write_report(folders[0], patients=patients)
         return
     from federated.lazy import without_collector
 
@@ -40,13 +68,15 @@ def write_reports(folders: list[Path], path: Path | None) -> None:
         from federated.report import comparison_text, write_side_by_side
         from federated.runs.reading import load
     runs = [load(folder) for folder in folders]
-    page = write_side_by_side(runs, path or runs[0].folder / "side-by-side.html")
+    path = path or runs[0].folder / "side-by-side.html"
+    with drawing(style="auto") as report:
+        page = write_side_by_side(runs, path, patients=patients, report=report)
     for other in runs[1:]:
         print(comparison_text(runs[0], other))
     print(f"page: {page}")
 
 
-def write_report(folder: Path, *, style: str = "auto") -> None:
+def write_report(folder: Path, *, style: str = "auto", patients: bool = False) -> None:
     """Draw the plots and the page of a run, and print its summary unless it is to be quiet."""
     from federated.lazy import without_collector
 
@@ -54,10 +84,10 @@ def write_report(folder: Path, *, style: str = "auto") -> None:
         from federated.report import summary_table, write_summary
         from federated.runs.reading import load
     run = load(folder)
-    say("drawing plots and the summary page …", style)
     try:
         run.write_parquet()
-        page = write_summary(run)
+        with drawing(style=style) as report:
+            page = write_summary(run, patients=patients, report=report)
     except OSError as error:
         raise in_folder(error, folder) from None
     if style == "auto":

@@ -109,6 +109,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     run = _load(arguments)
+    from federated.data.classes import class_words
     from federated.lazy import pd
     from federated.unseen.evaluating import probabilities
     from federated.unseen.images import unlabelled
@@ -122,7 +123,8 @@ def _predict(arguments: argparse.Namespace) -> None:
     scores = probabilities(run, method, seed, state, split)
     table = pd.DataFrame({"image": split.ids, "probability": scores})
     table.to_csv(arguments.to, index=False)
-    print(f"{arguments.to}: {len(table)} probabilities of COVID-19 ({method}, seed {seed})")
+    positive = class_words(run.study.common, arguments.site)[1]
+    print(f"{arguments.to}: {len(table)} probabilities of {positive} ({method}, seed {seed})")
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -69,10 +69,10 @@ def site_names(config: Common) -> tuple[str, ...]:
     Raises:
         UserError: there is none, or two have the same name.
     """
-    return tuple(sorted(config.sites) if config.sites else _known(config))
+    return tuple(sorted(config.sites) if config.sites else known_origins(config))
 
 
-def _known(config: Common) -> Mapping[str, Origin]:
+def known_origins(config: Common) -> Mapping[str, Origin]:
     """Return the hospitals; those that no file decides on are listed once for all messages."""
     return origins(config) if table.is_any_given(config.data) else _synthetic(config)
 
@@ -92,7 +92,7 @@ def load_site(config: Common, site: str, *, alone: bool = False) -> SiteData:
     Raises:
         UserError: no such hospital, or its images are unusable.
     """
-    known = _known(config)
+    known = known_origins(config)
     others = [origin for origin in known.values() if origin.dataset]
     if alone and site not in known and len(others) == 1:
         known = {site: replace(others[0], name=site)}

@@ -29,14 +29,19 @@ def origins(config: Common) -> Mapping[str, Origin]:
         for number, name in enumerate(partition.parts(config, dataset, list_images()), 1):
             part = name if config.partition.kind == "column" else str(number)
             known.append(Origin(name, dataset, part, len(known)))
-    count = config.phantom.sites
-    width = len(str(count))  # padded so that sorting is counting
-    known += [Origin(f"{PHANTOM}{n:0{width}}", "", "", n - 1) for n in range(1, count + 1)]
+    known += [Origin(name, "", "", number) for number, name in enumerate(phantom_names(config))]
     if not known:
         keys = ", ".join(source.key for source in table.SOURCES)
         raise UserError(f"there is no hospital; set one of {keys}, or phantom.sites above 0")
     _refuse_same_names(known)
     return {origin.name: origin for origin in sorted(known, key=lambda origin: origin.name)}
+
+
+def phantom_names(config: Common) -> tuple[str, ...]:
+    """Return the names of the synthetic hospitals, whose images are of nobody, sorted."""
+    count = config.phantom.sites
+    width = len(str(count))  # padded so that sorting is counting
+    return tuple(f"{PHANTOM}{n:0{width}}" for n in range(1, count + 1))
 
 
 def _refuse_same_names(known: Iterable[Origin]) -> None:

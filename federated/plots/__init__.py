@@ -13,8 +13,10 @@ from federated.plots.convergence import convergence, training_loss
 from federated.plots.differences import differences
 from federated.plots.drift import bn_distances, bn_drift
 from federated.plots.egress import egress
+from federated.plots.embeddings import embedding_map, embeddings
+from federated.plots.examples import examples
 from federated.plots.forest import forest
-from federated.plots.memory import memory_occupancy
+from federated.plots.memory import memory_age, memory_occupancy
 from federated.plots.numbers import NothingToDrawError
 from federated.plots.plot import Plot
 from federated.plots.probabilities import decision_curve, reliability
@@ -37,7 +39,11 @@ __all__ = [
     "decision_curve",
     "differences",
     "egress",
+    "embedding_map",
+    "embeddings",
+    "examples",
     "forest",
+    "memory_age",
     "memory_occupancy",
     "methods_side_by_side",
     "reliability",
@@ -92,8 +98,9 @@ PLOTS = (
     ),
     Plot(
         "reliability",
-        "Share of COVID-19 among test images by the probability that the final models gave, all "
-        "seeds together. Bands, of up to 3 methods: 95 % over patients. Diagonal: as promised.",
+        "Share of positives (class 1) among test images by the probability that the final models "
+        "gave, all seeds together. Bands, of up to 3 methods: 95 % over patients. Diagonal: as "
+        "promised.",
         reliability,
     ),
     Plot(
@@ -103,15 +110,28 @@ PLOTS = (
         decision_curve,
     ),
     Plot(
+        "examples",
+        "Test images that each hospital's final model was surest of, told rightly (blue frame) and "
+        "wrongly (orange frame), with the probability of class 1 and what they are. Of synthetic "
+        "hospitals, unless patients were asked for.",
+        examples,
+        is_of_images=True,
+    ),
+    Plot(
         "training-loss",
         "Cross-entropy on training images, contrastive and proximal terms left out.",
         training_loss,
     ),
     Plot(
         "memory",
-        "The sites' contrastive memories when each round's training ended; sites whose memories "
-        "went the same way share a line.",
+        "Embeddings in each site's contrastive memory when a round's training ended.",
         memory_occupancy,
+    ),
+    Plot(
+        "memory-age",
+        "Mean age of what each site's contrastive memory holds, in rounds since the weights that "
+        "made an entry were current.",
+        memory_age,
     ),
     Plot(
         "egress",
@@ -133,6 +153,15 @@ PLOTS = (
         "interval; diamond: it is reached.",
         rollout_convergence,
         is_of_rollout=True,
+    ),
+    Plot(
+        "embeddings",
+        "Embeddings of test images, each by its own hospital's model, on their first two principal "
+        "components (share of the variance). Where a method has no contrast, nothing trains the "
+        "layer that makes them. Of synthetic hospitals, unless patients were asked for.",
+        embeddings,
+        is_by_method=True,
+        is_of_images=True,
     ),
     Plot(
         "bn-drift",

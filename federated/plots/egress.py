@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from federated.exchange.ledger import LedgerError
+from federated.errors import UserError
 from federated.exchange.schema import MEMORY, NORMALISATION
 from federated.plots.lines import handles
 from federated.plots.numbers import NothingToDrawError, names
@@ -16,8 +16,7 @@ from federated.plots.style import (
     site_looks,
     styled,
 )
-from federated.runs.folder import LEDGER
-from federated.runs.ledgers import bytes_left
+from federated.runs.ledgers import left
 from federated.runs.reading import Run
 
 
@@ -28,21 +27,19 @@ def egress(run: Run, *, width: float = DOUBLE) -> Figure:
     Raises:
         NothingToDrawError: the run has no ledgers, or one whose chain is broken.
     """
-    if next(run.files.sites.path.rglob(LEDGER), None) is None:
-        raise NothingToDrawError("the run has no ledgers")
     try:
-        left = bytes_left(run.folder)
-    except LedgerError as error:
+        told = left(run)
+    except UserError as error:
         raise NothingToDrawError(str(error)) from error
-    left = run.in_order(left[left["round"] > 0])
-    if left.empty:
+    told = run.in_order(told[told["round"] > 0])
+    if told.empty:
         raise NothingToDrawError("the ledgers have no round")
-    methods = names(left, "method")
-    kinds = dict.fromkeys([*left["kind"], NORMALISATION, MEMORY])
+    methods = names(told, "method")
+    kinds = dict.fromkeys([*told["kind"], NORMALISATION, MEMORY])
     looks = site_looks(list(kinds))
     figure, axes = panels(len(methods), width=width, least=width / 3)
     for ax, method in zip(axes, methods, strict=True):
-        rows = left[left["method"] == method]
+        rows = told[told["method"] == method]
         table = rows.pivot_table(index="round", columns="kind", values="bytes") / 1e6
         for kind in (kind for kind in kinds if kind in table):
             colour, line, marker = looks[kind]

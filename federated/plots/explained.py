@@ -61,5 +61,5 @@ def contact_sheet(rows: Mapping[str, Sequence[Shown]], title: str) -> Figure:
             axes[1, column].imshow(one.heat, cmap=HEAT, vmin=0, vmax=1, alpha=OPAQUE * one.heat)
     scale = ScalarMappable(Normalize(0, 1), HEAT)
     bar = figure.colorbar(scale, ax=parts[-1].axes, location="bottom", shrink=0.5, aspect=40)
-    bar.set_label("speaks for COVID-19, in each image its greatest as 1 (Grad-CAM)")
+    bar.set_label("speaks for the class to be found, in each image its greatest as 1 (Grad-CAM)")
     return figure

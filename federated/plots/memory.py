@@ -1,78 +1,47 @@
-"""What the sites' contrastive memories hold."""
+"""What the sites' contrastive memories hold, site by site."""
 
-from collections.abc import Sequence
-
-import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from federated.plots.lines import draw_line, draw_sites
-from federated.plots.numbers import by_seed, defined, label, names, values
-from federated.plots.style import (
-    DOUBLE,
-    SITE_COLOURS,
-    panels,
-    rounds_axis,
-    short,
-    site_looks,
-    styled,
-)
+from federated.plots.lines import draw_methods, finish, handles
+from federated.plots.numbers import defined, label, names, shown_sites
+from federated.plots.style import DOUBLE, legend_below, method_looks, panels, short, styled
 from federated.runs.reading import Run
-
-MOST_NAMED = 3
-"""Sites named of those that share a line."""
 
 
 @styled
 def memory_occupancy(run: Run, *, width: float = DOUBLE) -> Figure:
-    """Draw entries and their mean age in rounds when training ended, a line per site.
+    """Draw how many embeddings each site's memory holds when a round's training has ended.
 
-    Sites whose memories went the same way, as those of one size do, share a line that names them.
-    A row of two panels for each method that has a memory.
+    A panel per site and a line per method that has a memory; of several seeds as in
+    ``convergence``. Of more than 12 sites the 12 with the fullest memories are drawn.
 
     Raises:
         NothingToDrawError: no method of the run has a memory.
     """
-    entries = defined(run, "memory_entries", "train")
-    ages = values(run, "memory_age", "train")
-    methods, sites = names(entries, "method"), names(entries, "site")
-    figure, axes = panels(2 * len(methods), width=width, least=width / 2, sharey=False)
-    for row, method in enumerate(methods):
-        for ax, (metric, frame) in zip(
-            axes[2 * row : 2 * row + 2],
-            {"memory_entries": entries, "memory_age": ages}.items(),
-            strict=True,
-        ):
-            _draw(ax, frame[frame["method"] == method], sites, metric)
-            ax.set_title(short(method))
-            ax.set_ylabel(label(metric))
-            ax.set_ylim(bottom=0)
-    rounds_axis(axes)
+    return _panels(run, "memory_entries", width)
+
+
+@styled
+def memory_age(run: Run, *, width: float = DOUBLE) -> Figure:
+    """Draw the mean age in rounds of what each site's memory holds, as ``memory_occupancy``.
+
+    An entry is as old as the rounds since the weights that made it were current.
+
+    Raises:
+        NothingToDrawError: no method of the run has a memory.
+    """
+    return _panels(run, "memory_age", width)
+
+
+def _panels(run: Run, metric: str, width: float) -> Figure:
+    frame = defined(run, metric, "train")
+    sites, note = shown_sites(frame, metric)
+    looks = method_looks(names(frame, "method"))
+    figure, axes = panels(len(sites), width=width)
+    for ax, site in zip(axes, sites, strict=True):
+        draw_methods(ax, frame[frame["site"] == site], looks)
+        ax.set_title(short(site))
+    axes[0].set_ylim(bottom=0)  # of all panels: they share the axis
+    finish(figure, axes, label(metric), note)
+    legend_below(figure, handles(looks))
     return figure
-
-
-def _draw(ax: Axes, frame: pd.DataFrame, sites: Sequence[str], metric: str) -> None:
-    if len(sites) > len(SITE_COLOURS):
-        ax.legend(handles=draw_sites(ax, frame, sites, metric))
-        return
-    looks = site_looks(sites)
-    for alike in _alike(frame):
-        rows = frame[frame["site"] == alike[0]]
-        draw_line(ax, by_seed(rows), looks[alike[0]], _named(alike, len(sites)), band=False)
-    ax.legend(loc="best")
-
-
-def _alike(frame: pd.DataFrame) -> list[list[str]]:
-    """Return the sites, those together whose numbers are all the same."""
-    groups: dict[tuple[object, ...], list[str]] = {}
-    for site, rows in frame.groupby("site"):
-        told = rows[["seed", "round", "value"]].itertuples(index=False, name=None)
-        groups.setdefault(tuple(told), []).append(str(site))
-    return list(groups.values())
-
-
-def _named(sites: Sequence[str], every: int) -> str:
-    if len(sites) == every > 1:
-        return f"all {every} sites alike"
-    more = f" and {len(sites) - MOST_NAMED} more" if len(sites) > MOST_NAMED else ""
-    return ", ".join(short(site, 14) for site in sites[:MOST_NAMED]) + more

@@ -17,8 +17,10 @@ _NAMES = {
     "f1": "F1",
     "cross_entropy": "cross-entropy",
     "memory_entries": "entries in memory",
-    "memory_age": "mean age (rounds)",
+    "memory_age": "mean age in memory (rounds)",
 }
+_AMOUNTS = ("memory_entries", "memory_age")
+"""Metrics of which much is neither good nor bad."""
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -69,6 +71,8 @@ def shown_sites(frame: pd.DataFrame, metric: str) -> tuple[list[str], str]:
     # Stable, so that equally bad sites stay in the run's order; sites without a value come last.
     ranked = means.sort_values(ascending=lower_is_worse(metric), kind="stable").index
     worst = [str(name) for name in ranked[:MOST_PANELS]]
+    if metric in _AMOUNTS:
+        return worst, f"The {len(worst)} of {len(sites)} sites with the highest {label(metric)}"
     return (
         worst,
         f"The {len(worst)} worst of {len(sites)} sites by {label(metric)}, the worst first",

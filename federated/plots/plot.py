@@ -23,6 +23,8 @@ class Plot:
         is_by_method: Whether there is one for each method, ``FILE-METHOD``; then ``draw`` takes
             the method and the seed, too.
         is_of_rollout: Whether only a rollout has it.
+        is_of_images: Whether it shows single images, or what is made of them; then ``draw`` takes
+            ``patients``: whether those of patients are shown, and not of phantoms alone.
 
     Raises:
         ValueError: the file has no name or the figure no caption.
@@ -33,6 +35,7 @@ class Plot:
     draw: Callable[..., Figure]
     is_by_method: bool = False
     is_of_rollout: bool = False
+    is_of_images: bool = False
 
     def __post_init__(self) -> None:
         if not self.file.strip() or not self.caption.strip():
@@ -42,13 +45,14 @@ class Plot:
         """Return whether a file of this name, without ending, holds this figure."""
         return stem.startswith(f"{self.file}-") if self.is_by_method else stem == self.file
 
-    def drawings(self, run: Run) -> Iterator[Drawing]:
+    def drawings(self, run: Run, *, patients: bool = False) -> Iterator[Drawing]:
         """Yield what draws the figure of a run, also if the run lacks the numbers."""
         if self.is_of_rollout and run.timeline.empty:
             return
+        draw = partial(self.draw, patients=patients) if self.is_of_images else self.draw
         if not self.is_by_method:
-            yield self.file, partial(self.draw, run)
+            yield self.file, partial(draw, run)
             return
         common = run.study.common
         for method in common.methods:
-            yield f"{self.file}-{method}", partial(self.draw, run, method, common.seeds[0])
+            yield f"{self.file}-{method}", partial(draw, run, method, common.seeds[0])

@@ -68,7 +68,7 @@ def reliability_figure(
             told, found, band = reliability_of(one)
             _line(ax, told, found, band if len(looks) <= MOST_BANDS else None, looks[one.method])
 
-    figure = _by_site(models, sites, draw, ("probability", "share of COVID-19"), width=width)
+    figure = _by_site(models, sites, draw, ("probability", "share of positives"), width=width)
     if note:
         figure.suptitle(note)
     return figure

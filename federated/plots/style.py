@@ -52,6 +52,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 
 RC: dict[Any, Any] = {
     "font.size": 7,
+    # An SVG names them at every word; Verdana is as wide where the first is not installed.
+    "font.sans-serif": ["DejaVu Sans", "Verdana"],
     "axes.titlesize": 7.5,
     "axes.labelsize": 7,
     "figure.titlesize": 8,

@@ -4,6 +4,7 @@ import io
 import re
 import shutil
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Literal
 
 from rich import box
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
 NARROWEST, WIDEST = 60, 120
 MOST_ROWS = 60
 """Rows that are printed, since a terminal has no use for a thousand; files have all."""
+LONGEST_LINE = 100
+"""Letters of a line of text; a table may be wider."""
 GAP = 2
 """Blanks between two columns."""
+
+_HOLDS = "\ue000"
+"""Stands for a blank at which no line ends, while rich lays a table out."""
+_WHOLE = re.compile(r"[-+\d.–]+(?: \[[^\]]*\]| ± [\d.]+)")
+"""A number with its interval or its spread, wherever in a cell."""
 
 _NUMBER = re.compile(r"[-+]?\d(?!.*[^\W\d]{3})|–$")
 """A cell of numbers, perhaps with a unit or a mark, or of none; no text that begins with one."""
@@ -35,7 +43,8 @@ def printed(frame: "pd.DataFrame") -> str:
         frame: Of texts; its columns are the header.
     """
     columns = [_Column(str(name), list(map(str, frame[name].head(MOST_ROWS)))) for name in frame]
-    tables = [rendered(_table(some)) for some in _fitting(columns, width())]
+    most = width()
+    tables = [rendered(_table(some, most)) for some in _fitting(columns, most)]
     left = len(frame) - MOST_ROWS
     return "\n\n".join(tables) + (f"\n… and {left} more rows" if left > 0 else "")
 
@@ -44,7 +53,14 @@ def rendered(table: Table) -> str:
     """Return a table as plain lines that fit the terminal."""
     text = io.StringIO()
     Console(file=text, width=width(), color_system=None, legacy_windows=False).print(table)
-    return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())
+    lines = text.getvalue().replace(_HOLDS, " ").rstrip().splitlines()
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def wrapped(text: str) -> list[str]:
+    """Return a text as lines that fit the terminal, none longer than is read easily."""
+    most = min(LONGEST_LINE, width())
+    return wrap(text, most, break_on_hyphens=False, break_long_words=False)
 
 
 def width() -> int:
@@ -54,13 +70,16 @@ def width() -> int:
 
 
 class _Column:
-    """A column, and how narrow it may become."""
+    """A column, how narrow it may become, and how wide it would like to be."""
 
     def __init__(self, name: str, cells: list[str]) -> None:
         self.name, self.cells = name, cells
         self.is_number = all(map(_NUMBER.match, cells))
-        whole = cells if self.is_number else [word for cell in cells for word in cell.split()]
+        if not self.is_number:
+            self.cells = [_WHOLE.sub(lambda m: m[0].replace(" ", _HOLDS), one) for one in cells]
+        whole = cells if self.is_number else [word for cell in self.cells for word in cell.split()]
         self.least = min(max(map(len, (*whole, *name.split())), default=1), NARROWEST // 2)
+        self.most = max(self.least, *map(len, (*self.cells, "" if self.is_number else name)))
 
     @property
     def side(self) -> Literal["left", "right"]:
@@ -89,10 +108,26 @@ def _least(columns: Sequence[_Column]) -> int:
     return sum(one.least + GAP for one in columns) - GAP
 
 
-def _table(columns: Sequence[_Column]) -> Table:
+def _widths(columns: Sequence[_Column], most: int) -> list[int]:
+    """Return each column's width: its least, and of what is left as much as it has a use for.
+
+    Not left to rich, which takes from a wide column also what its words and numbers need.
+    """
+    widths = [one.least for one in columns]
+    left = most - _least(columns)
+    by_wish = sorted(range(len(columns)), key=lambda place: columns[place].most - widths[place])
+    for done, place in enumerate(by_wish):
+        share = left // (len(columns) - done)
+        more = max(0, min(share, columns[place].most - widths[place]))
+        widths[place] += more
+        left -= more
+    return widths
+
+
+def _table(columns: Sequence[_Column], most: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-    for one in columns:
-        table.add_column(Text(one.name), justify=one.side, overflow="fold", min_width=one.least)
+    for one, wide in zip(columns, _widths(columns, most), strict=True):
+        table.add_column(Text(one.name), justify=one.side, overflow="fold", width=wide)
     for row in zip(*(one.cells for one in columns), strict=True):
         table.add_row(*map(Text, row))
     return table

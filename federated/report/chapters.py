@@ -33,13 +33,35 @@ from federated.statistics import hospitals, methods
 from federated.statistics.effort import effort_sentence, effort_table
 from federated.statistics.images import grouping_note, scored_once
 
+Progress = Callable[[str, int, int], None]
+
+
+def silent(name: str, begun: int, total: int) -> None:
+    """Tell nobody."""
+
+
 Pictures = dict[str, str]
 """Figure's file -> its HTML; who shows one takes it out."""
 
 
-def chapters(run: Run, prefix: str = "", *, draw: bool) -> dict[str, str]:
-    """Return the chapters of one run by their titles, those without anything to show left out."""
-    drawn = dict(_drawn(run, prefix)) if draw else {}
+def chapters(
+    run: Run,
+    prefix: str = "",
+    *,
+    draw: bool,
+    patients: bool = False,
+    report: Progress = silent,
+) -> dict[str, str]:
+    """Return the chapters of one run by their titles, those without anything to show left out.
+
+    Args:
+        run: The run.
+        prefix: Of the titles, where a page has several runs.
+        draw: Whether there are figures.
+        patients: Whether they show single images of patients, too.
+        report: Called with each figure's name when it is begun, how many were, and of how many.
+    """
+    drawn = dict(_drawn(run, prefix, patients=patients, report=report)) if draw else {}
     made = {
         prefix + title: chapter(prefix + title, make(run, drawn))
         for title, make in _CHAPTERS.items()
@@ -47,10 +69,12 @@ def chapters(run: Run, prefix: str = "", *, draw: bool) -> dict[str, str]:
     return {title: html for title, html in made.items() if html}
 
 
-def _drawn(run: Run, prefix: str) -> Iterator[tuple[str, str]]:
+def _drawn(run: Run, prefix: str, *, patients: bool, report: Progress) -> Iterator[tuple[str, str]]:
     """Yield name and HTML of every figure that the run has the numbers for; keep them as PNG."""
     run.files.plots.mkdir(parents=True, exist_ok=True)
-    for name, draw in drawings(run):
+    wanted = list(drawings(run, patients=patients))
+    for number, (name, draw) in enumerate(wanted):
+        report(name, number, len(wanted))
         try:
             wide, narrow = draw(), draw(width=SINGLE)
         except NothingToDrawError:
@@ -110,7 +134,7 @@ def _convergence(run: Run, drawn: Pictures) -> Iterator[str]:
 
 def _threshold(run: Run, drawn: Pictures) -> Iterator[str]:
     yield section("At the threshold", threshold_table(run), f"Final models. {THRESHOLD}")
-    yield from _take(drawn, "roc", "reliability", "decision-curve")
+    yield from _take(drawn, "roc", "reliability", "decision-curve", "examples")
 
 
 def _rollout(run: Run, drawn: Pictures) -> Iterator[str]:
@@ -125,7 +149,7 @@ def _rollout(run: Run, drawn: Pictures) -> Iterator[str]:
 
 
 def _inside(run: Run, drawn: Pictures) -> Iterator[str]:
-    yield from _take(drawn, "memory")
+    yield from _take(drawn, "memory", "memory-age")
     norms = [drawn.pop(name) for name in list(drawn) if plot_in(name).is_by_method]
     yield from norms
     yield from (drawn.pop(name) for name in list(drawn))

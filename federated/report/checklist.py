@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from federated.config.training import Personalise
+from federated.data.classes import class_words
 from federated.learning.network import network_of
 from federated.plots.numbers import values
 from federated.plots.text import DASH
@@ -122,7 +123,8 @@ def _of_models(run: Run) -> dict[str, str]:
         "ensemble": "None.",
         "imbalance": f"Sampling {train.sampling}; class weights "
         f"{'on' if train.class_weights else 'off'}.",
-        "output": "Probability of COVID-19; decisions at a threshold chosen on validation by "
+        "output": f"Probability of the class to be found ({class_words(run.study.common)[1]}); "
+        "decisions at a threshold chosen on validation by "
         "Youden's index, stated with the results.",
         "updating": _updating(config.personalise),
         "code": f"Commit {environment.get('commit') or 'unknown'}, code SHA-256 "

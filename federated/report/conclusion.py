@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from federated.config.presets import ALONE
+from federated.data.classes import Words, class_words
+from federated.data.sources.labels import UNNAMED
 from federated.report.evidence import span
 from federated.report.standing import (
     USED,
@@ -57,10 +59,10 @@ class Conclusion:
 
 def conclusion(run: Run) -> Conclusion:
     """Return what a run answers; of one that has not tested any model, that it has not."""
-    found = standings(run, USED)
+    found, words = standings(run, USED), class_words(run.study.common)
     if not found.areas:
-        return Conclusion(_question(None), ["No model has been tested yet."])
-    return concluded(found, leading([run], found))
+        return Conclusion(_question(None, words), ["No model has been tested yet."])
+    return concluded(found, leading([run], found), words)
 
 
 def conclusion_of(runs: Sequence[Run]) -> Conclusion:
@@ -69,29 +71,29 @@ def conclusion_of(runs: Sequence[Run]) -> Conclusion:
     Raises:
         UserError: they have other test images, so that nothing can be compared.
     """
-    found = of_models(scored(runs, USED), runs[0], USED)
+    found, words = of_models(scored(runs, USED), runs[0], USED), class_words(runs[0].study.common)
     if found is None:
-        return Conclusion(_question(None), ["No model has been tested yet."])
-    return concluded(found, leading(runs, found))
+        return Conclusion(_question(None, words), ["No model has been tested yet."])
+    return concluded(found, leading(runs, found), words)
 
 
-def concluded(found: Standings, method: str | None) -> Conclusion:
-    """Return the three sentences about one method."""
+def concluded(found: Standings, method: str | None, words: Words = UNNAMED) -> Conclusion:
+    """Return the three sentences about one method, the classes 0 and 1 called by ``words``."""
     if method is None:
-        return Conclusion(_question(None), _about_one(found))
+        return Conclusion(_question(None, words), _about_one(found))
     rows = sorted(
         (s for s in found.against if s.method == method),
         key=lambda standing: -standing.difference.value,
     )
     return Conclusion(
-        _question(found.reference),
+        _question(found.reference, words),
         [_gaining(rows, found), _others(rows, found.reference), _how_sure(found, method)],
     )
 
 
-def _question(reference: str | None) -> str:
+def _question(reference: str | None, words: Words) -> str:
     if reference is None:
-        return "How well does the model tell COVID-19 at each hospital?"
+        return f"How well does the model tell {words[1]} from {words[0]} images at each hospital?"
     if reference == ALONE:
         return "Does each hospital gain by learning together, compared with learning alone?"
     return f"Does each hospital gain, compared with {reference}?"

@@ -18,10 +18,13 @@ def declared() -> Iterator[Plot]:
         yield from answer.figures
 
 
-def drawings(run: Run) -> Iterator[Drawing]:
-    """Yield file name and drawing of every figure there is for a run, also for what it lacks."""
+def drawings(run: Run, *, patients: bool = False) -> Iterator[Drawing]:
+    """Yield file name and drawing of every figure there is for a run, also for what it lacks.
+
+    Single images, and embeddings of them, are of phantoms alone unless ``patients`` is set.
+    """
     for plot in declared():
-        yield from plot.drawings(run)
+        yield from plot.drawings(run, patients=patients)
 
 
 def plot_in(stem: str) -> Plot:

@@ -9,10 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from federated.errors import UserError
-from federated.report.chapters import chapters
+from federated.report.chapters import Progress, chapters, silent
 from federated.report.conclusion import Conclusion, conclusion, conclusion_of
 from federated.report.curves import library
 from federated.report.facts import facts
+from federated.report.fitting import fitting
 from federated.report.markup import MOST_ROWS, anchor, chapter, section
 from federated.report.precision import differences
 from federated.report.standing import KEPT, USED, of_models
@@ -22,7 +23,9 @@ from federated.statistics.images import scored
 from federated.storage import write_bytes
 
 
-def write_summary(run: Run, *, draw: bool = True) -> Path:
+def write_summary(
+    run: Run, *, draw: bool = True, patients: bool = False, report: Progress = silent
+) -> Path:
     """Write the run's page ``summary.html`` and its figures into ``plots/``; return the page.
 
     The ROC, calibration and batch-norm figures come from the sites' own side of a simulation; mind
@@ -31,32 +34,42 @@ def write_summary(run: Run, *, draw: bool = True) -> Path:
     Args:
         run: The run.
         draw: Whether figures are drawn.
+        patients: Whether images of patients and their embeddings are on it, as those of phantoms
+            always are: then it is as private as the images are.
+        report: Called with each figure's name when it is begun, how many were, and of how many.
     """
     title = run.study.common.name
-    parts = chapters(run, draw=draw)
+    parts = chapters(run, draw=draw, patients=patients, report=report)
     opening = _opening(title, conclusion(run), _known(run), list(parts))
-    write_bytes(run.files.summary, document(title, [opening, *parts.values()]).encode())
+    page = fitting(document(title, [opening, *parts.values()]))
+    write_bytes(run.files.summary, page.encode())
     return run.files.summary
 
 
-def write_side_by_side(runs: Sequence[Run], path: Path) -> Path:
+def write_side_by_side(
+    runs: Sequence[Run], path: Path, *, patients: bool = False, report: Progress = silent
+) -> Path:
     """Write one page of several runs, beginning with what they answer together.
 
     Args:
         runs: Two or more; what can be compared is if they have the same test images.
         path: Where to.
+        patients: As for ``write_summary``.
+        report: As for ``write_summary``.
     """
     names = [run.folder.name for run in runs]
     parts = {"Side by side": chapter("Side by side", _side_by_side(runs))}
     for run in runs:
-        parts |= chapters(run, f"{run.folder.name}: ", draw=True)
+        prefix = f"{run.folder.name}: "
+        parts |= chapters(run, prefix, draw=True, patients=patients, report=report)
     try:
         found = conclusion_of(runs)
     except UserError as error:
         found = Conclusion("What do these runs say together?", [str(error)])
     title = " and ".join(names)
     opening = _opening(title, found, {"runs": ", ".join(names)}, list(parts))
-    write_bytes(path, document(title, [opening, *parts.values()]).encode())
+    page = fitting(document(title, [opening, *parts.values()]))
+    write_bytes(path, page.encode())
     return path
 
 

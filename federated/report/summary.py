@@ -1,13 +1,12 @@
 """The summary of a run as a command prints it."""
 
 from collections.abc import Iterator
-from textwrap import fill
 
 import pandas as pd
 
 from federated.answers.benefit import table_by_method, table_by_site
 from federated.plots.numbers import MOST_PANELS
-from federated.plots.text import markdown
+from federated.plots.terminal import printed, wrapped
 from federated.report.conclusion import MODELS, THRESHOLD, conclusion
 from federated.report.precision import precision_text
 from federated.report.standing import USED, standings
@@ -25,18 +24,12 @@ from federated.report.tables import (
 from federated.runs.reading import Run
 from federated.statistics.effort import effort_sentence
 
-WIDTH = 100
-
 
 def summary_table(run: Run) -> str:
-    """Return question, answer and test metrics as Markdown that is also readable as it is."""
+    """Return question, answer and test metrics as lines that fit the terminal."""
     found = conclusion(run)
-    lines = [*_wrapped(found.question), "", *_wrapped(" ".join(found.sentences)), ""]
+    lines = [*wrapped(found.question), "", *wrapped(" ".join(found.sentences)), ""]
     return "\n".join([*lines, *_tables(run), *_targets(run)]) + "\n"
-
-
-def _wrapped(text: str) -> list[str]:
-    return fill(text, WIDTH, break_on_hyphens=False, break_long_words=False).splitlines()
 
 
 def _tables(run: Run) -> Iterator[str]:
@@ -44,25 +37,28 @@ def _tables(run: Run) -> Iterator[str]:
     if table.empty:
         yield "No model has been kept yet."
         return
-    yield from (f"Test AUC of each hospital, {CHOSEN}." + (f" {note}." if note else ""), "")
-    yield from markdown(table)
+    title = f"Test AUC of each hospital, {CHOSEN}." + (f" {note}." if note else "")
+    yield from (*wrapped(title), "", printed(table))
     if any(table[column].str.endswith(BEHIND).any() for column in (FINAL_AUC, KEPT_AUC)):
-        yield from ("", f"{mark_of(standings(run, USED).reference)}.")
-    yield from ("", *markdown(method_table(run)), "")
+        yield from ("", *wrapped(f"{mark_of(standings(run, USED).reference)}."))
+    over = "Over hospitals, final models; a mean counts every hospital once."
+    yield from ("", *wrapped(over), "", printed(method_table(run)), "")
     at_threshold = threshold_table(run)
     if len(at_threshold):
-        yield from (*markdown(at_threshold), "", *_wrapped(f"{THRESHOLD}."), "")
-    yield from _wrapped("; ".join(f"{name}: {meaning}" for name, meaning in MODELS.items()) + ".")
-    yield from ("", *_wrapped(effort_sentence(run)), f"Computed in {precision_text(run)}.")
+        told = f"At the threshold, final models. {THRESHOLD}."
+        yield from (*wrapped(told), "", printed(at_threshold), "")
+    yield from wrapped("; ".join(f"{name}: {meaning}" for name, meaning in MODELS.items()) + ".")
+    yield from ("", *wrapped(effort_sentence(run)))
+    yield from wrapped(f"Computed in {precision_text(run)}.")
 
 
 def _targets(run: Run) -> list[str]:
-    """Return who reached the target of a rollout as Markdown; each of a few hospitals by name."""
+    """Return who reached the target of a rollout; each of a few hospitals by name."""
     by_method = table_by_method(run) if len(run.timeline) else pd.DataFrame()
     if by_method.empty:
         return []
     by_site = table_by_site(run)
-    lines = ["", "Rollout: hospitals that reached their target validation AUC.", ""]
-    lines += markdown(by_method)
+    title = "Rollout: hospitals that reached their target validation AUC."
+    lines = ["", *wrapped(title), "", printed(by_method)]
     few = by_site["site"].nunique() <= MOST_PANELS
-    return [*lines, "", *markdown(by_site)] if few else lines
+    return [*lines, "", printed(by_site)] if few else lines

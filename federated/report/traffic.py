@@ -1,68 +1,55 @@
-"""What left the hospitals, group by group: megabytes that were measured, and what never left."""
+"""What left the hospitals: megabytes by kind of tensor, as the hospitals' own ledgers have them."""
 
-from collections.abc import Mapping
-from math import prod
-
-import numpy as np
 import pandas as pd
 
 from federated.errors import UserError
-from federated.exchange.norms import norm_tensors
-from federated.exchange.sharing import WEIGHTS, TensorSpec
-from federated.learning.network import network_of
-from federated.methods import configured_boundary
-from federated.plots.numbers import values
+from federated.exchange.schema import MEMORY, NORMALISATION
 from federated.plots.text import number
-from federated.runs.columns import ROUND
+from federated.runs.columns import CELL, ROUND
+from federated.runs.ledgers import left, received_bytes
 from federated.runs.reading import Run
 
-NORM, SHARED = "batch norm", "weights"
-NEVER = ("contrastive memory", "images and predictions")
+_PLACES = {NORMALISATION: 1, MEMORY: 2}
+"""Behind the kinds that are meant to leave."""
+
+ALL = "all tensors"
+"""Of a run whose ledgers are elsewhere: the server knows how much came, and not of which kind."""
 
 TRAFFIC = (
-    "Megabytes (10⁶ bytes) of tensors up to the server, mean over the rounds and seeds, all "
-    "hospitals together; measured where a message was packed, and shared out to groups by their "
-    "sizes in the list of what may leave. What is not on that list cannot leave"
+    "Megabytes (10⁶ bytes) of tensors that left all hospitals together, by their own ledgers, "
+    "which a gate writes before anything leaves; where the ledgers are not here, by what "
+    "the server received. Normalisation and memory have a row even where nothing of them left"
 )
 
 
 def traffic_table(run: Run) -> pd.DataFrame:
-    """Return a row per method and group of tensors: megabytes a round, and in all of one seed."""
-    sums = values(run, "bytes_up", "train").groupby(ROUND, sort=False)["value"].sum()
+    """Return a row per method and kind of tensor: megabytes a round, and in all of one seed.
+
+    Means over the seeds; a round in which nothing left counts as one.
+    """
+    frame = run.in_order(_told(run))
     rows = []
-    for method in dict.fromkeys(sums.index.get_level_values("method")):
-        by_seed = sums[method].groupby("seed")
-        shares = shares_of(run, str(method))
-        for group in shares if shares else {"all": 1.0}:
-            share = shares.get(group, 1.0)
-            rows.append(
-                {
-                    "method": str(method),
-                    "group": group,
-                    "MB a round": number(share * by_seed.mean().mean() / 1e6, "{:,.3f}"),
-                    "MB in all": number(share * by_seed.sum().mean() / 1e6, "{:,.2f}"),
-                }
-            )
+    for method in dict.fromkeys(frame["method"]):
+        mine = frame[frame["method"] == method]
+        sums = mine.groupby([*CELL, "kind"], sort=False)["bytes"].sum()
+        rounds = mine.groupby(CELL)["round"].nunique().mean()
+        whole = sums.groupby("kind", sort=False).mean() / 1e6
+        rows += [
+            {
+                "method": method,
+                "kind of tensor": kind,
+                "MB a round": number(whole[kind] / rounds, "{:,.3f}"),
+                "MB in all": number(whole[kind], "{:,.2f}"),
+            }
+            for kind in sorted(whole.index, key=lambda kind: _PLACES.get(kind, 0))
+        ]
     return pd.DataFrame(rows)
 
 
-def shares_of(run: Run, method: str) -> Mapping[str, float]:
-    """Return which share of a message's bytes each group has; empty if the network is not here."""
-    config = run.study.by_method[method]
+def _told(run: Run) -> pd.DataFrame:
+    """Return method, seed, round, kind and bytes of every round, of the ledgers or the server."""
     try:
-        model = network_of(config, seed=0)
-        boundary = configured_boundary(config, model)
+        told = left(run)
     except UserError:
-        return {}
-    sizes = dict.fromkeys([SHARED, NORM, *sorted(boundary.groups - {WEIGHTS}), *NEVER], 0)
-    norms = norm_tensors(model, affine=True)
-    for spec in boundary.shared:
-        group, _, name = spec.name.partition("/")
-        kind = NORM if group == WEIGHTS and name in norms else SHARED if group == WEIGHTS else group
-        sizes[kind] += _bytes_of(spec)
-    whole = sum(sizes.values())
-    return {kind: size / whole if whole else 0.0 for kind, size in sizes.items()}
-
-
-def _bytes_of(spec: TensorSpec) -> int:
-    return prod(spec.shape) * np.dtype(spec.dtype.replace("bfloat16", "uint16")).itemsize
+        told = received_bytes(run).assign(kind=ALL)
+    return told.loc[told["round"] > 0, [*ROUND, "kind", "bytes"]]

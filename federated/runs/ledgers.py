@@ -8,10 +8,12 @@ from pathlib import Path
 
 from federated.errors import UserError
 from federated.exchange.audit import Received
-from federated.exchange.ledger import entries
+from federated.exchange.ledger import LedgerError, entries
 from federated.lazy import pd
-from federated.runs.columns import RECEIVED_COLUMNS
+from federated.runs.columns import RECEIVED_COLUMNS, ROUND
 from federated.runs.folder import LEDGER, RunFolder
+from federated.runs.once import once
+from federated.runs.reading import Run
 
 
 def ledgers_in(folder: Path) -> list[Path]:
@@ -65,3 +67,28 @@ def bytes_left(folder: Path) -> pd.DataFrame:
                 totals[method, seed, facts["round"], kind] += size
     rows = [(*key, size) for key, size in sorted(totals.items())]
     return pd.DataFrame(rows, columns=["method", "seed", "round", "kind", "bytes"])
+
+
+@once
+def left(run: Run) -> pd.DataFrame:
+    """Return ``bytes_left`` of a run.
+
+    Raises:
+        UserError: there is no ledger here, or one whose chain is broken.
+    """
+    try:
+        return bytes_left(run.folder)
+    except LedgerError as error:
+        raise UserError(f"{error}; consilium ledger verify {run.folder} tells of all.") from error
+
+
+def received_bytes(run: Run) -> pd.DataFrame:
+    """Return method, seed, round and the bytes of tensors that the server received in it.
+
+    Empty for a run without such a list.
+    """
+    if not run.files.received.exists():
+        return pd.DataFrame(columns=[*ROUND, "bytes"])
+    frame = pd.DataFrame(received_in(run.files.received), columns=list(RECEIVED_COLUMNS))
+    whole = frame.astype({"seed": int, "round": int, "bytes": int})
+    return whole.groupby(ROUND, sort=False)["bytes"].sum().reset_index()

@@ -26,7 +26,7 @@ OWN = "own"
 
 
 def probabilities(run: Run, method: str, seed: int, state: State, split: Split) -> Floats:
-    """Return a model's (n,) probabilities of COVID-19 for the images of a split."""
+    """Return a model's (n,) probabilities of class 1 for the images of a split."""
     config = run.study.by_method[method]
     compute = compute_of(config)
     network = network_with(config, seed, state).to(compute.device)

@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors.torch import save
 
+from federated.data.classes import class_words
 from federated.learning.batches import IMAGENET_MEAN, IMAGENET_STD
 from federated.runs.reading import Run
 from federated.storage import write_bytes
@@ -57,7 +58,8 @@ def description(run: Run, *, site: str, method: str, seed: int, model: str) -> d
             "mean": list(IMAGENET_MEAN),
             "std": list(IMAGENET_STD),
         },
-        "output": "logits (batch, 2), or (logits, embedding); class 1 is COVID-19",
+        "output": "logits (batch, 2), or (logits, embedding)",
+        "classes": list(class_words(run.study.common, site)),
         "of": {"run": run.study.common.name, "site": site, "method": method, "seed": seed,
                "model": model},
         "warning": "research software, not a medical device",
