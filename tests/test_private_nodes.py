@@ -98,10 +98,10 @@ def test_folders_of_nodes_need_nodes(tiny) -> None:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Any]:
-    """Yield a cluster whose head, with one CPU, has the folder ``head`` for a home."""
+    """Yield a cluster whose head, with two CPUs, has the folder ``head`` for a home."""
     utils = pytest.importorskip("ray.cluster_utils")
     started = utils.Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, **at_home(tmp_path / "head")}
+        initialize_head=True, head_node_args={"num_cpus": 2, **at_home(tmp_path / "head")}
     )
     yield started
     ray.shutdown()

@@ -2,8 +2,9 @@
 
 A site that takes long is a batch of its own, so that no worker stands idle beside a long queue;
 quick ones travel together. Workers keep the sum of what their sites released and hand it over now
-and then; a worker that dies, or hangs and is ended, takes the sum it held with it, so those sites
-are asked again, which gives the same bits.
+and then; where sites keep to their nodes, the sums of a node's workers are added up on the node in
+the end, and only one travels. A worker that dies, or hangs and is ended, takes the sum it held with
+it, so those sites are asked again, which gives the same bits.
 """
 
 import time
@@ -30,18 +31,22 @@ HAND_OVER_SECONDS = 2.0
 
 SendBatch = Callable[[Any, Sequence[int], bool], Any]
 """(actor, places, whether to hand the sum over) to a reference to the worker's ``Done``."""
+Gather = Callable[[Any, Sequence[Any]], Any]
+"""(actor, others of its node) to a reference to a ``Done`` with the sum of them all."""
 
 
 @dataclass(frozen=True)
 class Errand:
     """A batch at a worker, since when.
 
-    Without places it asks the worker for the sum it holds, or whether it has started.
+    Without places it asks the worker for the sum it holds, with that of ``givers``, workers of the
+    same node, or whether it has started.
     """
 
     worker: Hired
     batch: Batch
     sent: float
+    givers: tuple[Hired, ...] = ()
 
 
 class Dispatch:
@@ -56,6 +61,7 @@ class Dispatch:
         announce: Called with a kind of event, a site's place, and facts.
         absorb: Called with each sum that is handed over.
         home: The node whose workers alone may be given a site.
+        gather: Adds the sums of a node up on it; None: each worker hands over its own.
     """
 
     def __init__(
@@ -69,8 +75,10 @@ class Dispatch:
         announce: Callable[..., None],
         absorb: Callable[[ExactSum], None],
         home: Callable[[int], str] = lambda place: ANYWHERE,
+        gather: Gather | None = None,
     ) -> None:
         self._pool, self._send, self._largest = pool, send, largest
+        self._gather = gather
         self._patience = patience
         self._announce, self._absorb = announce, absorb
         self._waiting = Waiting(count, home)
@@ -107,17 +115,39 @@ class Dispatch:
     def _send_out(self) -> None:
         """Give every idle worker a batch, or have it hand over its sum when there is none left."""
         for worker in list(self._idle):
+            if worker not in self._idle:  # it has just given its sum away
+                continue
             batch = self._next_batch(worker)
-            if not batch.places and not worker.owes:
+            mates = self._mates(worker)
+            if not batch.places and (not worker.owes or self._are_out(mates)):
                 continue
             self._idle.remove(worker)
             now = time.monotonic()
-            last = not self._waiting.left(worker.node)
+            givers = tuple(mate for mate in mates if mate.owes and not batch.places)
+            if givers and self._gather:
+                self._idle = [other for other in self._idle if other not in givers]
+                reference = self._gather(worker.actor, [giver.actor for giver in givers])
+                self._errands[reference] = Errand(worker, batch, now, givers)
+                continue
+            last = not mates and not self._waiting.left(worker.node)
+            last = last or not batch.places
             for place in batch.places:
                 self._announce("site-started", place)
             hand_over = last or now - worker.settled > HAND_OVER_SECONDS
             reference = self._send(worker.actor, batch.places, hand_over)
             self._errands[reference] = Errand(worker, batch, now)
+
+    def _mates(self, worker: Hired) -> list[Hired]:
+        """Return the others of its node with whom a worker's sum travels; none where each goes."""
+        if self._gather is None or worker.node == ANYWHERE:
+            return []
+        workers = self._pool.workers
+        return [other for other in workers if other.node == worker.node and other is not worker]
+
+    def _are_out(self, workers: Sequence[Hired]) -> bool:
+        """Return whether some of them are at a site, or at a sum: they are waited for."""
+        errands = self._errands.values()
+        return any(e.worker in workers and (e.batch.places or e.givers) for e in errands)
 
     def _next_batch(self, worker: Hired) -> Batch:
         colleagues = sum(other.node == worker.node for other in self._pool.workers)
@@ -155,7 +185,8 @@ class Dispatch:
             self._results[place] = result
             self._announce("site-ended", place)
         if done.settled:
-            worker.owes, worker.settled = [], now
+            for one in (worker, *errand.givers):
+                one.owes, one.settled = [], now
             if done.total is not None:
                 self._absorb(done.total)
         elif batch.places:
@@ -164,7 +195,7 @@ class Dispatch:
             self._pace = (now - errand.sent) / len(batch.places)
             self._patience.answered(batch, now - errand.sent)
         worker.ready = True
-        self._idle.append(worker)
+        self._idle += [worker, *errand.givers]
 
     def _lose(self, errand: Errand, reason: str, *, hung: float = 0.0) -> None:
         """Replace a worker, and ask its sites again: one by one, to find who kills or stops it."""
@@ -173,8 +204,9 @@ class Dispatch:
         again = Batch(batch.places, losses, batch.hung + hung * alone)
         if batch.places:
             self._announce("worker-lost", batch.places[0], tries=losses or 1)
-        self._waiting.again(errand.worker.owes)
-        self._await(self._pool.replace(errand.worker))
+        for lost in (errand.worker, *errand.givers):  # which of them is to blame is not known
+            self._waiting.again(lost.owes)
+            self._await(self._pool.replace(lost))
         over = self._patience.is_over(again) if hung else losses > self._patience.retries
         if alone and over:
             self._results[batch.places[0]] = Refusal(reason)

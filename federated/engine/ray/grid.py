@@ -20,7 +20,7 @@ from federated.config.writing import study_from
 from federated.engine.grid import FIRST_SITE_NODE, Listener, LocalGrid, RunConfig
 from federated.engine.ray.cluster import number_of_workers
 from federated.engine.ray.crews import Crews
-from federated.engine.ray.dispatch import Dispatch, SendBatch
+from federated.engine.ray.dispatch import Dispatch, Gather, SendBatch
 from federated.engine.ray.homes import homes_on
 from federated.engine.ray.patience import Experience
 from federated.engine.ray.pool import Pool
@@ -150,11 +150,19 @@ class RayGrid(LocalGrid):
             # In a list, a reference stays one: the worker fetches the request only once.
             return actor.answer.remote(number, [stored], [orders[p] for p in places], hand_over)
 
+        def gather(actor: Any, others: Sequence[Any]) -> Any:
+            return actor.gather.remote(number, [stored], *[o.give.remote(number) for o in others])
+
         targets = [(node, request.action) for node, _ in orders]
         largest = 0 if request.summed else sum(map(record_bytes, request.sent.values()))
         total = Accumulator()
         cell = next(((order.method, order.seed) for _, order in orders), None)
-        results = self._dispatch(cell, targets, send, largest, timeout=timeout, total=total)
+        results = self._dispatch(
+            *(cell, targets, send, largest),
+            timeout=timeout,
+            total=total,
+            gather=gather if request.summed else None,
+        )
         return Results(results, total.total() if total.weight else None)
 
     def _dispatch(
@@ -166,6 +174,7 @@ class RayGrid(LocalGrid):
         *,
         timeout: float,
         total: Accumulator,
+        gather: Gather | None = None,
     ) -> list[Any]:
         """Have nodes do actions; ``largest`` is the bytes of a reply that travels by itself."""
 
@@ -184,6 +193,7 @@ class RayGrid(LocalGrid):
                 announce=announce,
                 absorb=total.absorb,
                 home=lambda place: self._homes.of(targets[place][0] - FIRST_SITE_NODE),
+                gather=gather,
             )
             results = dispatch.run()
             self._experience.learn(targets, patience)

@@ -99,6 +99,26 @@ class Worker:
         settled = hand_over or not tally.request.summed
         return Done(tally.results, settled, tally.total() if hand_over else None)
 
+    def give(self, number: int) -> ExactSum | None:
+        """Return the sum of the sites of a request since the last time, and forget it."""
+        if self._tally is None or number != self._number:
+            return None
+        return self._tally.total()
+
+    def gather(self, number: int, request: Sequence[Any], *sums: ExactSum | None) -> Done:
+        """Hand over the sum of this worker's sites and of others', which were given here.
+
+        Args:
+            number: Number of the request.
+            request: A reference to the ``Request``, as in ``answer``.
+            sums: Of other workers of this node; Ray fetches them from its memory.
+        """
+        if self._tally is None or number != self._number:
+            self._number, self._tally = number, Tally(ray.get(request[0]))
+        for one in filter(None, sums):
+            self._tally.accumulator.absorb(one)
+        return Done([], total=self._tally.total())
+
     def _handle(self, message: Message) -> Message:
         node = message.metadata.dst_node_id
         context = context_of(self._run_config, self._sites, node, self._vaults)

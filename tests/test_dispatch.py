@@ -1,0 +1,137 @@
+"""How sites are dealt out to workers and their sums come back, without Ray."""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from ray.exceptions import RayError
+
+from federated.engine.ray import dispatch
+from federated.engine.ray.dispatch import Dispatch
+from federated.engine.ray.patience import Patience
+from federated.engine.ray.pool import Hired
+from federated.engine.ray.worker import Done
+from federated.exchange.exact import Accumulator, ExactSum
+
+Reference = Callable[[], Done]
+
+
+class Actor:
+    """What a worker does, in this process: each site releases its place."""
+
+    def __init__(self) -> None:
+        self.sum = Accumulator(100)
+
+    def answer(self, places: Sequence[int], hand_over: bool) -> Done:
+        for place in places:
+            self.sum.include({"w": np.full(2, place, np.float32)}, 1)
+        total = self.give() if hand_over else None
+        return Done([f"site {place}" for place in places], hand_over, total)
+
+    def give(self) -> ExactSum | None:
+        return self.sum.total() if self.sum.weight else None
+
+    def gather(self, others: Sequence["Actor"]) -> Done:
+        for other in others:
+            if (given := other.give()) is not None:
+                self.sum.absorb(given)
+        return Done([], total=self.give())
+
+
+class Crew:
+    """Workers on nodes; what they are asked is done when it is waited for."""
+
+    patience = 60.0
+
+    def __init__(self, *nodes: str) -> None:
+        self.workers = [hired(node) for node in nodes]
+        self.replaced: list[str] = []
+
+    def wait(self, references: list[Reference], seconds: float) -> list[Reference]:
+        return references[:1]
+
+    def replace(self, worker: Hired) -> Hired:
+        self.replaced.append(worker.node)
+        fresh = hired(worker.node)
+        self.workers[self.workers.index(worker)] = fresh
+        return fresh
+
+    def crowded(self) -> Exception:
+        raise AssertionError
+
+
+def hired(node: str) -> Hired:
+    return Hired(Actor(), lambda: Done([]), ready=True, node=node)
+
+
+def dealt(
+    crew: Crew, homes: Sequence[str], monkeypatch: pytest.MonkeyPatch, *, failures: int = 0
+) -> tuple[list[Any], list[ExactSum]]:
+    """Return the results of all sites, and the sums that the driver got."""
+    monkeypatch.setattr(dispatch, "ray", SimpleNamespace(get=lambda asked, timeout: asked()))
+    left, sums = [failures], list[ExactSum]()
+
+    def gather(actor: Actor, others: Sequence[Actor]) -> Reference:
+        def ask() -> Done:
+            if left[0]:
+                left[0] -= 1
+                raise RayError("the node's memory was lost")
+            return actor.gather(others)
+
+        return ask
+
+    dealing = Dispatch(
+        crew,  # type: ignore[arg-type]
+        len(homes),
+        lambda actor, places, hand_over: lambda: actor.answer(places, hand_over),
+        largest=1,
+        patience=Patience(60.0, 2),
+        announce=lambda kind, place, **facts: None,
+        absorb=sums.append,
+        home=lambda place: homes[place],
+        gather=gather,
+    )
+    return dealing.run(), sums
+
+
+def whole(sums: Sequence[ExactSum]) -> Fraction:
+    total = Accumulator(100)
+    for one in sums:
+        total.absorb(one)
+    everyone = total.total()
+    first, second = everyone.mean()["w"]
+    assert first == second
+    return Fraction(float(first)) * everyone.weight
+
+
+HOMES = ["x", "y", "x", "x", "y", "x", "x", "y"]
+
+
+def test_one_sum_travels_from_each_node_whatever_its_workers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    results, sums = dealt(Crew("x", "x", "y", "x"), HOMES, monkeypatch)
+    assert results == [f"site {place}" for place in range(8)]
+    assert sorted(one.weight for one in sums) == [3, 5]  # the sites of y, and of x
+    assert whole(sums) == sum(range(8))
+
+
+def test_a_sum_lost_on_its_way_is_made_again_and_nothing_counts_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crew = Crew("x", "x", "y")
+    results, sums = dealt(crew, HOMES, monkeypatch, failures=1)
+    assert crew.replaced == ["x", "x"]  # either may be to blame
+    assert results == [f"site {place}" for place in range(8)]
+    assert sorted(one.weight for one in sums) == [3, 5]
+    assert whole(sums) == sum(range(8))
+
+
+def test_where_sites_go_anywhere_each_worker_hands_over_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, sums = dealt(Crew("", ""), [""] * 8, monkeypatch)
+    assert len(sums) == 2 and whole(sums) == sum(range(8))
