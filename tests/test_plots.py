@@ -282,6 +282,14 @@ def test_drift_of_equal_sites_is_zero_and_layers_are_in_network_order(tmp_path: 
     ]
 
 
+def test_batch_norms_that_are_all_the_same_are_not_drawn(tmp_path: Path) -> None:
+    run = write_run(tmp_path, full_rows())
+    for site in SITES:
+        write_norms(site_folder(run, site, "fedavg"), n=([0.5], [2.0]))
+    with pytest.raises(plots.NothingToDrawError, match="all sites have the same batch norm"):
+        plots.bn_drift(run, "fedavg", 0)
+
+
 def test_memory_is_drawn_site_by_site_for_the_methods_that_have_one(tmp_path: Path) -> None:
     run = write_run(tmp_path, full_rows())
     for draw, expected in (
@@ -365,7 +373,7 @@ def test_save_all_draws_every_figure_of_a_whole_run_in_the_formats_asked_for(
         for method in METHOD_NAMES:
             folder = site_folder(run, site, method)
             write_predictions(folder, [0.1, 0.7, 0.4], [0, 1, 0])
-            write_norms(folder, n=([0.1], [1.0]))
+            write_norms(folder, n=([float(site == "birch")], [1.0]))
             append(folder / LEDGER, {"round": 1, "bytes": {"weights": 8}}, sync=False)
     saved = save_all(run, tmp_path / "plots", ("svg", "pdf"))
     # Those of images need models, which this run has not; tests/test_images_shown.py has them.

@@ -116,6 +116,7 @@ PLOTS = (
         "hospitals, unless patients were asked for.",
         examples,
         is_of_images=True,
+        has_photos=True,
     ),
     Plot(
         "training-loss",

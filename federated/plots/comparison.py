@@ -81,7 +81,7 @@ def draw_interval(ax: Axes, row: float, interval: Interval, look: Look) -> None:
 
 
 def _draw(ax: Axes, frame: pd.DataFrame, looks: dict[str, Look]) -> None:
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10], min_n_ticks=3))
     ax.grid(axis="x", color="#E4E4E4", linewidth=0.5)
     ax.set_yticks(range(len(looks)), [short(name, 18) for name in looks])
     ax.set_ylim(len(looks) - 0.4, -0.6)

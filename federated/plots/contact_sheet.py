@@ -15,6 +15,8 @@ from federated.plots.style import DPI, RC, short
 
 SIDE = 0.85
 """Of an image on the sheet, inches."""
+FEWEST = 150
+"""Pixels an inch, for the letters."""
 NAMES = 1.3
 """For the hospitals' names, inches."""
 
@@ -40,7 +42,9 @@ def save_sheet(sites: tuple[Surveyed, ...], columns: int, path: Path) -> Iterato
             f"{sum(len(one.entry.rows) for one in sites)} images of {len(sites)} hospitals: up to "
             f"{columns} of each, as the network gets them"
         )
-        figure.savefig(path, dpi=DPI, format="png")
+        pixels = max(one.entry.pixels.shape[-1] for one in sites)
+        # As many as the images have: more would be made up, and only make the file larger.
+        figure.savefig(path, dpi=min(DPI, max(FEWEST, pixels / SIDE)), format="png")
 
 
 def _places(one: Surveyed, columns: int) -> list[int]:

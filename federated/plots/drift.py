@@ -65,11 +65,14 @@ def bn_drift(run: Run, method: str, seed: int, *, width: float = DOUBLE) -> Figu
     pairs only the range is drawn. The scale is the same for all methods of the run.
 
     Raises:
-        NothingToDrawError: fewer than two sites have a kept model with batch norm here.
+        NothingToDrawError: fewer than two sites have a kept model with batch norm here, or all
+            have the same.
     """
     frame = bn_distances(run, method, seed)
     if frame.empty:
         raise NothingToDrawError(f"{run.folder} holds no two batch norms of {method}.")
+    if not frame[list(QUANTITIES)].to_numpy(dtype=float, na_value=0.0).any():
+        raise NothingToDrawError(f"under {method} all sites have the same batch norm.")
     layers = [str(layer) for layer in frame["layer"].unique()]
     quantities = [name for name in QUANTITIES if frame[name].notna().any()]
     most = pd.concat([bn_distances(run, name, seed) for name in run.study.common.methods])[

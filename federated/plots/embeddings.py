@@ -94,7 +94,7 @@ def embeddings(
     """
     frame = embedding_map(run, method, seed, patients=patients)
     looks = site_looks(map(str, frame["site"].unique()))
-    figure, axes = panels(4, width=width, least=width / 2, sharex=False, sharey=False, square=True)
+    figure, axes = panels(4, width=width, sharex=False, sharey=False, square=True)
     for row, when in enumerate(WHEN):
         _draw(axes[2 * row : 2 * row + 2], frame[frame["when"] == when], looks)
         axes[2 * row].set_title(f"{when} training: hospitals")

@@ -25,6 +25,7 @@ class Plot:
         is_of_rollout: Whether only a rollout has it.
         is_of_images: Whether it shows single images, or what is made of them; then ``draw`` takes
             ``patients``: whether those of patients are shown, and not of phantoms alone.
+        has_photos: Whether its greys are those of images, which no page may invert.
 
     Raises:
         ValueError: the file has no name or the figure no caption.
@@ -36,6 +37,7 @@ class Plot:
     is_by_method: bool = False
     is_of_rollout: bool = False
     is_of_images: bool = False
+    has_photos: bool = False
 
     def __post_init__(self) -> None:
         if not self.file.strip() or not self.caption.strip():

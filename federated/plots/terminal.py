@@ -79,7 +79,7 @@ class _Column:
             self.cells = [_WHOLE.sub(lambda m: m[0].replace(" ", _HOLDS), one) for one in cells]
         whole = cells if self.is_number else [word for cell in self.cells for word in cell.split()]
         self.least = min(max(map(len, (*whole, *name.split())), default=1), NARROWEST // 2)
-        self.most = max(self.least, *map(len, (*self.cells, "" if self.is_number else name)))
+        self.most = max(self.least, *map(len, (*self.cells, name)))
 
     @property
     def side(self) -> Literal["left", "right"]:

@@ -81,7 +81,8 @@ def _drawn(run: Run, prefix: str, *, patients: bool, report: Progress) -> Iterat
             continue
         save(wide, run.files.plots / name)
         wide.set_layout_engine("none")  # it is laid out by now, which takes as long as to draw it
-        yield name, picture(wide, narrow, plot_in(name).caption, prefix + name)
+        plot = plot_in(name)
+        yield name, picture(wide, narrow, plot.caption, prefix + name, photos=plot.has_photos)
 
 
 def _take(drawn: Pictures, *names: str) -> Iterator[str]:
@@ -152,18 +153,20 @@ def _inside(run: Run, drawn: Pictures) -> Iterator[str]:
     yield from _take(drawn, "memory", "memory-age")
     norms = [drawn.pop(name) for name in list(drawn) if plot_in(name).is_by_method]
     yield from norms
-    yield from (drawn.pop(name) for name in list(drawn))
+    yield from (drawn.pop(name) for name in list(drawn) if name != "egress")
 
 
 def _costs(run: Run, drawn: Pictures) -> Iterator[str]:
     yield section("What left the hospitals", traffic_table(run), TRAFFIC)
+    yield from _take(drawn, "egress")
     yield section("Cost", cost_table(run), "MB: 10⁶ bytes of tensors, all rounds of one seed")
     yield section("Training", effort_table(run), effort_sentence(run), most=MOST_ROWS)
     yield section("Failures", failure_table(run), "left out of that round", most=MOST_ROWS)
 
 
 def _repeating(run: Run, drawn: Pictures) -> Iterator[str]:
-    yield "<h3>The command</h3>\n<p class=note>config.toml holds every setting of the run.</p>"
+    where = "Beside the folder of the run, whose config.toml holds every setting."
+    yield f"<h3>The command</h3>\n<p class=note>{where}</p>"
     yield f"<pre><code>{escape(to_repeat(run))}</code></pre>"
     yield section("Environment", environment_table(run), "on what the numbers were computed")
 

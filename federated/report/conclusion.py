@@ -115,7 +115,7 @@ def _others(rows: Sequence[Standing], reference: str | None) -> str:
     for told, words in (
         (WORSE, "worse off"),
         (UNDECIDED, "undecided"),
-        (NOT_WORSE, "neither better nor worse by more than the margin"),
+        (NOT_WORSE, "not worse by more than the margin, though not sure to gain"),
     ):
         here = [row for row in rows if row.verdict == told and not row.is_same]
         parts += [f"{words}: {_named(here)}"] if here else []

@@ -36,9 +36,9 @@ def _some(sites: Sequence[str]) -> str:
 
 
 def to_repeat(run: Run) -> str:
-    """Return the commands that repeat a run exactly."""
-    known, again = run.environment, run.folder.with_name(f"{run.folder.name}-again")
-    words = ["consilium", "run", str(run.files.config), f"folder={again}"]
+    """Return the commands that repeat a run exactly, beside its folder; no path of this machine."""
+    known, name = run.environment, run.folder.absolute().name
+    words = ["consilium", "run", f"{name}/{run.files.config.name}", f"folder={name}-again"]
     lines = [shlex.join(words)]
     if known.get("commit"):
         lines.insert(0, f"git checkout {known['commit']}")

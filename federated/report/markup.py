@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from html import escape
 from io import BytesIO, StringIO
+from typing import Any
 
 import pandas as pd
 from matplotlib import rc_context
@@ -81,33 +82,41 @@ def _cell(column: str, text: str) -> str:
     return f"<td{kind}>{escape(text)}</td>"
 
 
-def picture(wide: Figure, narrow: Figure, caption: str, name: str) -> str:
+def picture(wide: Figure, narrow: Figure, caption: str, name: str, *, photos: bool = False) -> str:
     """Return a figure with its caption, drawn anew for the width of a phone.
 
-    Its background is clear, so that the page's own shows, light or dark.
+    Its background is clear, so that the page's own shows, light or dark; but that of ``photos`` is
+    white, and they are not inverted in the dark: a negative of a lung is none.
     """
     words = escape(caption)
     # A one-column figure is not blown up to the page.
     look = "plot narrow" if wide.get_figwidth() <= SINGLE else "plot"
+    look += " photos" if photos else ""
     return (
         f'<figure id="figure-{escape(name)}"><picture>'
-        f'<source media="{PHONE}" srcset="{_source(narrow, name)}">'
-        f'<img class="{look}" alt="{words}" src="{_source(wide, name)}">'
+        f'<source media="{PHONE}" srcset="{_source(narrow, name, photos=photos)}">'
+        f'<img class="{look}" alt="{words}" src="{_source(wide, name, photos=photos)}">'
         f"</picture><figcaption>{words}</figcaption></figure>"
     )
 
 
-def _source(figure: Figure, name: str) -> str:
+def _source(figure: Figure, name: str, *, photos: bool) -> str:
     """Return a picture as a link that holds it: lines, or pixels where there are too many."""
     drawing = StringIO()
     with rc_context({**RC, "svg.hashsalt": name}):
+        if photos:
+            return _pixels(figure, clear=False, quality=85)
         figure.savefig(drawing, format="svg", transparent=True, metadata={"Date": None})
         lines = _without_blanks(drawing.getvalue())
         if len(lines) <= LARGEST_DRAWING:
             return _link("image/svg+xml", lines.encode())
-        pixels = BytesIO()
-        exactly = {"lossless": True, "method": 1, "quality": 20}  # in half the time of the default
-        figure.savefig(pixels, format="webp", dpi=PIXELS, transparent=True, pil_kwargs=exactly)
+        # Without loss, in half the time of the default.
+        return _pixels(figure, clear=True, lossless=True, method=1, quality=20)
+
+
+def _pixels(figure: Figure, *, clear: bool, **how: Any) -> str:
+    pixels = BytesIO()
+    figure.savefig(pixels, format="webp", dpi=PIXELS, transparent=clear, pil_kwargs=how)
     return _link("image/webp", pixels.getvalue())
 
 
