@@ -207,6 +207,18 @@ def test_an_address_is_host_and_port(address: str) -> None:
         list(node_link.link(address, None))
 
 
+def test_a_port_of_this_machine_is_free_or_said_to_be_taken() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        number = other.getsockname()[1]
+        [taken] = node_link.port(number)
+    assert taken.state == SLOW and "or give --port" in taken.found
+    assert states(node_link.port(number)) == [GOOD]
+    for none in (0, 65536):
+        assert "is none" in the_wrong(node_link.port(none))
+
+
 def test_a_vault_is_the_nodes_own_closed_and_has_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,7 +87,7 @@ def test_a_hospital_trains_through_the_proxy_and_nobody_starts_a_run_by_it(tmp_p
             direct.start_node(SITE)
             lay_out(direct)  # whoever starts runs goes by the proxy too
             with pytest.raises(UserError, match="403"):
-                listed(direct)
+                direct.flwr("supernode", "list", LINK)
             direct.port = superlink
             lay_out(direct)
             wait_until(lambda: '"online"' in listed(direct), 60.0)

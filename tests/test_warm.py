@@ -128,7 +128,7 @@ def test_a_hospitals_part_imports_little_and_all_of_it_is_what_is_forked_from() 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"--port": "0"}, "--port 0"),
+        ({"--port": "70000"}, "port: 70000 is none"),
         ({"--auth-supernode-private-key": "none"}, "key: none cannot be read"),
         ({"--root-certificates": "none"}, "--root-certificates none is no file"),
         ({"--node-config": "site='../north'"}, "site: '../north' cannot name a folder"),

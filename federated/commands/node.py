@@ -44,12 +44,6 @@ def add(commands: Any) -> None:
     )
     _add_words(run)
     run.add_argument(
-        "--port",
-        type=int,
-        default=9094,
-        help="of this machine, for the processes that the node starts (9094)",
-    )
-    run.add_argument(
         "--cold",
         action="store_true",
         help="import anew for every message: seconds more for each, and 300 MB less in between",
@@ -74,6 +68,12 @@ def _add_words(parser: argparse.ArgumentParser) -> None:
         help="this node's own key; FILE.pub is what the server registers",
     )
     parser.add_argument("--node-config", required=True, metavar="'NAME=\"VALUE\" ...' | FILE")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=9094,
+        help="of this machine, for the processes that the node starts (9094)",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -101,6 +101,7 @@ def _examined(arguments: argparse.Namespace, own: Mapping[str, Any]) -> Iterator
     yield from node_link.key(arguments.key.expanduser())
     authority = arguments.root_certificates
     yield from node_link.link(arguments.superlink, authority and authority.expanduser())
+    yield from node_link.port(arguments.port)
     yield from node_places.site(own)
     yield from node_places.vault(own)
     yield from node_places.policy(own)

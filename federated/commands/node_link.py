@@ -111,6 +111,22 @@ def link(address: str, authority: Path | None) -> Iterator[Finding]:
         yield _certificate(connection, context, host)
 
 
+def port(number: int) -> Iterator[Finding]:
+    """Yield whether a port of this machine alone is free for what the node starts."""
+    if not 0 < number < 65536:
+        yield Finding(WRONG, "port", f"{shown(number)} is none; give one from 1 to 65535")
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", number))
+        except OSError as error:
+            text = f"127.0.0.1:{number} cannot be had ({error.strerror}): by this node, if it runs "
+            yield Finding(SLOW, "port", f"{text}already; else stop what has it, or give --port")
+        else:
+            yield Finding(GOOD, "port", f"127.0.0.1:{number} is free for what the node starts")
+
+
 def _host_and_port(address: str) -> tuple[str, int]:
     match = _ADDRESS.fullmatch(address)
     if match is None or not 0 < int(match["port"]) < 2**16:

@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from federated.commands.findings import WRONG
-from federated.errors import UserError, shown, shown_path
+from federated.commands.findings import GOOD, WRONG
+from federated.errors import UserError, shown_path
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -36,24 +36,24 @@ def look(arguments: argparse.Namespace) -> None:
         UserError: it is wrong; ``node check`` looks at the rest.
     """
     from federated.commands.node import node_config_of
-    from federated.commands.node_link import key
+    from federated.commands.node_link import key, port
     from federated.commands.node_places import site
 
     authority = arguments.root_certificates
     if authority and not authority.expanduser().is_file():
         raise UserError(f"--root-certificates {shown_path(authority)} is no file; name ca.crt.")
-    for found in (*key(arguments.key.expanduser()), *site(node_config_of(arguments.node_config))):
-        if found.state == WRONG:
-            raise UserError(f"{found.what}: {found.found}. `consilium node check` looks at all.")
+    own = node_config_of(arguments.node_config)
+    taken = [found for found in port(arguments.port) if found.state != GOOD]
+    looked = [*key(arguments.key.expanduser()), *site(own)]
+    for found in [*taken, *(found for found in looked if found.state == WRONG)]:
+        raise UserError(f"{found.what}: {found.found}. `consilium node check` looks at all.")
 
 
 def words_of(arguments: argparse.Namespace) -> list[str]:
     """Return what ``flower-supernode`` is told."""
-    if not 0 < arguments.port < 65536:
-        raise UserError(f"--port {shown(arguments.port)} is no port; give one from 1 to 65535.")
     words = ["--superlink", arguments.superlink, "--node-config", arguments.node_config]
-    words += ["--auth-supernode-private-key", str(arguments.key)]
+    words += ["--auth-supernode-private-key", str(arguments.key.expanduser())]
     words += ["--host", "127.0.0.1", "--port", str(arguments.port)]
     if arguments.root_certificates:
-        words += ["--root-certificates", str(arguments.root_certificates)]
+        words += ["--root-certificates", str(arguments.root_certificates.expanduser())]
     return words
