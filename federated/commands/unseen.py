@@ -110,6 +110,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _predict(arguments: argparse.Namespace) -> None:
     run = _load(arguments)
     from federated.lazy import pd
+    from federated.statistics.images import probability_columns
     from federated.unseen.evaluating import probabilities
     from federated.unseen.images import unlabelled
     from federated.unseen.models import site_state
@@ -120,9 +121,10 @@ def _predict(arguments: argparse.Namespace) -> None:
     state = site_state(run, arguments.site, method, seed, arguments.model)
     split = unlabelled(run.study.common, arguments.data)
     scores = probabilities(run, method, seed, state, split)
-    table = pd.DataFrame({"image": split.ids, "probability": scores})
+    table = pd.DataFrame({"image": split.ids, **probability_columns(scores)})
     table.to_csv(arguments.to, index=False)
-    print(f"{arguments.to}: {len(table)} probabilities of COVID-19 ({method}, seed {seed})")
+    what = ", ".join(run.study.common.data.classes) or "COVID-19"
+    print(f"{arguments.to}: {len(table)} probabilities of {what} ({method}, seed {seed})")
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ from federated.answers import answers
 from federated.plots import NothingToDrawError
 from federated.plots.style import SINGLE, save
 from federated.report import evidence
-from federated.report.conclusion import MODELS, THRESHOLD
+from federated.report.conclusion import MODELS
 from federated.report.curves import curves
 from federated.report.effort import effort_sentence, effort_table
 from federated.report.facts import environment_table, to_repeat
@@ -20,7 +20,9 @@ from federated.report.tables import (
     FINAL_AUC,
     KEPT_AUC,
     choice_table,
+    class_table,
     cost_table,
+    decisions_note,
     failure_table,
     mark_of,
     method_table,
@@ -109,7 +111,9 @@ def _convergence(run: Run, drawn: Pictures) -> Iterator[str]:
 
 
 def _threshold(run: Run, drawn: Pictures) -> Iterator[str]:
-    yield section("At the threshold", threshold_table(run), f"Final models. {THRESHOLD}")
+    title = "Over classes" if run.study.common.data.classes else "At the threshold"
+    yield section(title, threshold_table(run), f"Final models. {decisions_note(run)}")
+    yield section("Each class against the rest", class_table(run), "Final models")
     yield from _take(drawn, "roc", "reliability", "decision-curve")
 
 

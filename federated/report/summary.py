@@ -8,7 +8,7 @@ import pandas as pd
 from federated.answers.benefit import table_by_method, table_by_site
 from federated.plots.numbers import MOST_PANELS
 from federated.plots.text import markdown
-from federated.report.conclusion import MODELS, THRESHOLD, conclusion
+from federated.report.conclusion import MODELS, conclusion
 from federated.report.effort import effort_sentence
 from federated.report.precision import precision_text
 from federated.report.standing import USED, standings
@@ -17,6 +17,8 @@ from federated.report.tables import (
     CHOSEN,
     FINAL_AUC,
     KEPT_AUC,
+    class_table,
+    decisions_note,
     mark_of,
     method_table,
     shown_in,
@@ -51,7 +53,10 @@ def _tables(run: Run) -> Iterator[str]:
     yield from ("", *markdown(method_table(run)), "")
     at_threshold = threshold_table(run)
     if len(at_threshold):
-        yield from (*markdown(at_threshold), "", *_wrapped(f"{THRESHOLD}."), "")
+        yield from (*markdown(at_threshold), "", *_wrapped(f"{decisions_note(run)}."), "")
+    by_class = class_table(run)
+    if len(by_class):
+        yield from (*markdown(by_class), "")
     yield from _wrapped("; ".join(f"{name}: {meaning}" for name, meaning in MODELS.items()) + ".")
     yield from ("", *_wrapped(effort_sentence(run)), f"Computed in {precision_text(run)}.")
 

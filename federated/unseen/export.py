@@ -46,7 +46,7 @@ def description(run: Run, *, site: str, method: str, seed: int, model: str) -> d
             "width": config.model.width,
             "image_size": config.data.image_size,
             "norm": config.model.norm,
-            "num_classes": 2,
+            "num_classes": config.data.class_count,
             "adapters": config.model.adapters,
             "input": config.model.input,
             "generator_seed": 0,
@@ -57,8 +57,16 @@ def description(run: Run, *, site: str, method: str, seed: int, model: str) -> d
             "mean": list(IMAGENET_MEAN),
             "std": list(IMAGENET_STD),
         },
-        "output": "logits (batch, 2), or (logits, embedding); class 1 is COVID-19",
+        "output": _output(config.data.classes),
         "of": {"run": run.study.common.name, "site": site, "method": method, "seed": seed,
                "model": model},
         "warning": "research software, not a medical device",
     }  # fmt: skip
+
+
+def _output(classes: tuple[str, ...]) -> str:
+    """Return what the network returns, as a sentence."""
+    if not classes:
+        return "logits (batch, 2), or (logits, embedding); class 1 is COVID-19"
+    named = ", ".join(f"{k} {name}" for k, name in enumerate(classes))
+    return f"logits (batch, {len(classes)}), or (logits, embedding); the classes are {named}"
