@@ -29,6 +29,8 @@ from federated.report.summary import summary_table
 from federated.runs.reading import Run, load
 from federated.statistics import methods, sites
 from federated.statistics.images import scored
+from federated.sweeps.intervals import columns_of, scores_in
+from federated.sweeps.results import scores_of
 
 CLASSES = ("normal", "pneumonia", "covid")
 
@@ -165,6 +167,19 @@ def test_tables_hold_each_class_and_the_mean_over_classes(finished: Run) -> None
     assert "AUC against the rest" in text and "ROC, reliability" in " ".join(text.split())
 
 
+def test_a_sweep_keeps_the_score_of_each_class(finished: Run) -> None:
+    table = finished.predictions("elm", "fedbn", 0, "final")
+    kept = scores_of("elm", {"final": table}, {})
+    columns = columns_of(kept, "final")
+    assert columns == ["final-0", "final-1", "final-2"]
+    test = table[table["split"] == "test"]
+    np.testing.assert_array_equal(
+        scores_in(kept, "final"), test[[f"probability-{k}" for k in range(3)]].to_numpy()
+    )
+    two = kept.rename(columns={"final-1": "final"})[["site", "image", "label", "group", "final"]]
+    assert scores_in(two, "final").shape == (len(test),)
+
+
 @pytest.mark.parametrize("draw", [roc, reliability, decision_curve])
 def test_a_figure_of_two_classes_says_so_in_a_sentence(finished: Run, draw) -> None:
     with pytest.raises(NothingToDrawError, match="is of two classes, and this run has 3"):
@@ -182,6 +197,10 @@ def test_the_command_draws_reports_compares_predicts_and_exports(
     given += ["data.labels=bacterial=pneumonia", "data.duplicate-correlation=1"]
     assert main(["data", "check", *given]) in (0, 1, None)
     assert "normal + pneumonia + covid" in capsys.readouterr().out
+    assert main(["checklist", place]) in (0, None)
+    assert "Probability of each of normal, pneumonia, covid" in next(
+        path.read_text() for path in finished.folder.rglob("checklist*.md")
+    )
     words = ["--as", "elm", "--method", "fedbn", "--to"]
     table = tmp_path / "said.csv"
     assert main(

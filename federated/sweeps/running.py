@@ -62,11 +62,6 @@ class SweepRun:
             UserError: a run is wrong.
         """
         for planned in self.sweep.runs:
-            if planned.study.common.data.classes:
-                raise UserError(
-                    "a sweep keeps one score an image, of two classes; run a study with "
-                    "data.classes by consilium run."
-                )
             check(planned.study)
             prepare(planned.study.common)
 
