@@ -186,6 +186,7 @@ def test_a_figure_of_two_classes_says_so_in_a_sentence(finished: Run, draw) -> N
         draw(finished)
 
 
+@pytest.mark.slow
 def test_the_command_draws_reports_compares_predicts_and_exports(
     finished: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
