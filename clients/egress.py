@@ -145,4 +145,4 @@ def allowed_schema(policy: Policy, config: Config) -> Schema:
 def fewest(config: Config, site: str, split: str) -> int:
     """Return how many images the rarer class has in a split of a site."""
     labels = np.asarray(cached_site(config, site).split(split).labels, dtype=np.int64)
-    return int(np.bincount(labels, minlength=2).min())
+    return int(np.bincount(labels, minlength=config.data.class_count).min())

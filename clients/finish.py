@@ -15,7 +15,7 @@ from federated.config.presets import ALONE
 from federated.exchange.candidates import CANDIDATES
 from federated.exchange.wire import Order, Report
 from federated.learning.batches import round_batches
-from federated.learning.metrics import paired_auc_difference
+from federated.learning.multiclass import paired_area_difference
 from federated.learning.optimizers import learning_rate, make_optimizer
 from federated.learning.terms import contrast_of_embeddings, cross_entropy
 from federated.learning.training import train_round
@@ -81,7 +81,10 @@ def personalised(site: Site, state: Mapping[str, Tensor]) -> dict[str, Tensor] |
             train_round(
                 site.model,
                 round_batches(images, train, generator, device),
-                terms=[cross_entropy(train, images.labels, device), *contrast],
+                terms=[
+                    cross_entropy(train, images.labels, device, config.data.class_count),
+                    *contrast,
+                ],
                 optimizer=make_optimizer(list(site.model.parameters()), train, lr),
                 clip_norm=train.clip_norm,
                 compute=site.compute,
@@ -133,7 +136,7 @@ def choose(site: Site, candidates: Mapping[str, Candidate]) -> str:
     first = next(iter(finite), next(name for name in CANDIDATES if name in candidates))
     best, best_gain = first, 0.0
     for name in finite:
-        gain, error = paired_auc_difference(scores[name], scores[first], site.data.val.labels)
+        gain, error = paired_area_difference(scores[name], scores[first], site.data.val.labels)
         # Both are NaN where validation has one class, and then this is False.
         if gain > site.config.personalise.margin * error and gain > best_gain:
             best, best_gain = name, gain

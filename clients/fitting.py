@@ -111,7 +111,9 @@ def terms_of(
     config, contrast = site.config, site.config.contrast
     memory = arrived_memory(site, vaulted, images, order.round)
     is_warm = warmed_up(contrast, facts)
-    terms: list[Term] = [cross_entropy(config.train, images.labels, site.compute.device)]
+    terms: list[Term] = [
+        cross_entropy(config.train, images.labels, site.compute.device, config.data.class_count)
+    ]
     terms += contrast_of_embeddings(contrast, order.round, memory, is_warm=is_warm)
     if contrast.objective == "moon" and contrast.weight:
         before = resident_copy(site)

@@ -13,6 +13,7 @@ from federated.exchange.wire import Order, Report
 from federated.learning.evaluation import predict
 from federated.learning.keeping import WINDOW, is_kept, judged
 from federated.learning.metrics import classification_metrics
+from federated.learning.multiclass import multiclass_metrics
 
 EVALUATED = ("val", "test")
 """Splits on which the models are measured that are kept."""
@@ -42,7 +43,8 @@ def measure(
         if not len(images):
             continue
         probabilities, loss = predict(site.model, images, site.compute, views=views)
-        metrics = classification_metrics(probabilities, images.labels.numpy(), loss)
+        of = classification_metrics if probabilities.ndim == 1 else multiclass_metrics
+        metrics = of(probabilities, images.labels.numpy(), loss)
         reports.append(Report(site.name, split, model, len(images), metrics))
         predictions[split] = probabilities
     return reports, predictions
@@ -118,12 +120,17 @@ def as_json(reports: list[Report]) -> list[dict[str, object]]:
 
 
 def predictions_csv(site: Site, predictions: Predictions) -> str:
-    """Return ``split,image,label,probability`` lines, for the site's own side only."""
-    lines = ["split,image,label,probability"]
+    """Return ``split,image,label,probability`` lines, for the site's own side only.
+
+    Of more than two classes there is a probability of each, ``probability-0`` and so on.
+    """
+    count = site.config.data.class_count
+    told = ["probability"] if count == 2 else [f"probability-{k}" for k in range(count)]
+    lines = [",".join(["split,image,label", *told])]
     for split, probabilities in predictions.items():
-        part = site.data.split(split)
+        part, rows = site.data.split(split), probabilities.reshape(len(probabilities), -1)
         lines += [
-            f'{split},"{image}",{label},{float(probability)!r}'
-            for image, label, probability in zip(part.ids, part.labels, probabilities, strict=True)
+            f'{split},"{image}",{label},{",".join(map(repr, row))}'
+            for image, label, row in zip(part.ids, part.labels, rows.tolist(), strict=True)
         ]
     return "\n".join(lines) + "\n"

@@ -83,7 +83,9 @@ def train(
         parameters["lr"] = lr
     splits = [site.images("train") for site in sites]
     labels = torch.cat([split.labels for split in splits])
-    terms: list[Term] = [cross_entropy(config.train, labels, first.compute.device)]
+    terms: list[Term] = [
+        cross_entropy(config.train, labels, first.compute.device, config.data.class_count)
+    ]
     terms += contrast_of_embeddings(config.contrast, order.round)
     counts = [0] * len(sites)
     with global_torch_seed(seed_for(first.seed, "pooled", order.round, "layers")):

@@ -83,7 +83,7 @@ class Site:
             present = first_images(in_all, count, self.name, self.config.data.split_seed)
             data = with_training_images(data, present)
         if hospital.calendar.garbage_kind == "label-flip" and inside(hospital.garbage, week):
-            data = with_flipped_labels(data)
+            data = with_flipped_labels(data, self.config.data.class_count)
         return replace(self, data=data, present=present)
 
     def images(self, split: str) -> Images:

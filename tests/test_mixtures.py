@@ -39,7 +39,7 @@ def test_a_mixture_of_the_own_model_alone_is_local_training(run_tiny) -> None:
 def test_a_mixture_without_the_own_model_is_fedavg(run_tiny) -> None:
     """With group norm, since the statistics of batch norm would be the site's own."""
     code = {"method__apfl__code": "test_mixtures:shared"}
-    run = run_tiny(methods="fedavg,apfl", model__norm="group", model__width=0.5, **code)
+    run = run_tiny(methods="fedavg,apfl", model__norm="group", **code)
     expected, found = (
         rows[rows["model"].isin(["current", "kept"]) & (rows["split"] != "train")]
         for rows in (numbers(run, "fedavg"), numbers(run, "apfl"))

@@ -55,8 +55,12 @@ def _compare(arguments: argparse.Namespace) -> None:
     tested = methods.by_seed(models, reference)
     against = methods.against(models, reference, compare)
     over_sites = methods.over_sites(tested)
-    note = f"{evidence.TESTED}; {grouping_note(models)}"
+    by_class = sites.by_class(models)
+    note = f"{evidence.CLASSES if len(by_class) else evidence.TESTED}; {grouping_note(models)}"
     _show("Each hospital", printed(evidence.per_site_table(each)), note)
+    if len(by_class):
+        text = printed(evidence.per_class_table(by_class))
+        _show("Each class against the rest", text, "Means over seeds; AUC by bootstrap")
     text = printed(evidence.against_table(against, tested, reference))
     _show(f"Each method against {reference}", text, evidence.verdict_note(reference))
     text = printed(evidence.over_sites_table(over_sites))
@@ -66,6 +70,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     tables = {
         "evidence-by-seed": sites.by_seed(models),
         "evidence-by-site": each,
+        **({"evidence-by-class": by_class} if len(by_class) else {}),
         "compared-by-seed": tested,
         "compared-by-site": against,
         "compared-over-sites": over_sites,

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from federated.commands.ending import sentence_of
 from federated.commands.findings import GOOD, SLOW, WRONG, Finding
 from federated.commands.machine import FULL_DISK
@@ -143,11 +145,12 @@ def data(own: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(WRONG, "data", f"{text.rstrip('.')}; `consilium data check` tells more")
         return
     for name in SPLITS:
-        positive = int(images.split(name).labels.sum())
-        negative = len(images.split(name)) - positive
-        text = f"{name}: {negative} images of class 0, {positive} of class 1"
-        if negative and positive:
+        counts = np.bincount(images.split(name).labels, minlength=config.data.class_count)
+        first, *others = [f"{count} of class {k}" for k, count in enumerate(counts)]
+        text = f"{name}: {', '.join([first.replace(' of', ' images of'), *others])}"
+        if counts.all():
             yield Finding(GOOD, "data", text)
         else:
-            more = "a split needs both; `consilium data check` says where each image went"
+            all_of_them = "both" if len(counts) == 2 else "all"
+            more = f"a split needs {all_of_them}; `consilium data check` says where each image went"
             yield Finding(WRONG, "data", f"{text}; {more}")

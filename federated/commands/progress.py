@@ -77,11 +77,12 @@ def site_lines(summaries: Sequence[SiteSummary]) -> list[str]:
     lines = []
     for site in summaries[:SHOWN_SITES]:
         parts = [f"{sum(counts)} {split}" for split, counts in site.counts.items()]
-        found = sum(positive for _, positive in site.counts.values())
-        total = sum(map(sum, site.counts.values()))
-        lines.append(
-            f"{site.site}: {', '.join(parts)} images, {found} of {total} {site.classes[1]}"
-        )
+        by_class = [sum(counts) for counts in zip(*site.counts.values(), strict=True)]
+        named = list(zip(by_class, site.classes, strict=True))
+        told = ", ".join(f"{count} {name}" for count, name in named)
+        if len(named) == 2:
+            told = f"{by_class[1]} of {sum(by_class)} {site.classes[1]}"
+        lines.append(f"{site.site}: {', '.join(parts)} images, {told}")
         lines += [f"  {note}" for note in (*site.notes, *site.skipped[:3])]
         if len(site.skipped) > 3:
             lines.append(f"  and {len(site.skipped) - 3} more unusable: consilium data check")

@@ -111,6 +111,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     run = _load(arguments)
     from federated.data.classes import class_words
     from federated.lazy import pd
+    from federated.statistics.images import probability_columns
     from federated.unseen.evaluating import probabilities
     from federated.unseen.images import unlabelled
     from federated.unseen.models import site_state
@@ -121,10 +122,11 @@ def _predict(arguments: argparse.Namespace) -> None:
     state = site_state(run, arguments.site, method, seed, arguments.model)
     split = unlabelled(run.study.common, arguments.data)
     scores = probabilities(run, method, seed, state, split)
-    table = pd.DataFrame({"image": split.ids, "probability": scores})
+    table = pd.DataFrame({"image": split.ids, **probability_columns(scores)})
     table.to_csv(arguments.to, index=False)
-    positive = class_words(run.study.common, arguments.site)[1]
-    print(f"{arguments.to}: {len(table)} probabilities of {positive} ({method}, seed {seed})")
+    words = run.study.common.data.classes or class_words(run.study.common, arguments.site)[1:]
+    what = ", ".join(words)
+    print(f"{arguments.to}: {len(table)} probabilities of {what} ({method}, seed {seed})")
 
 
 def _export(arguments: argparse.Namespace) -> None:

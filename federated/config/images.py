@@ -20,6 +20,11 @@ class Data:
         "", "the manifest's own column names, such as path=file,label=dx,site=hospital"
     )
     labels: str = setting("", "names of classes beyond the usual, such as NCP=1,CP=0,Normal=0")
+    classes: tuple[str, ...] = setting(
+        (),
+        "names of three or more classes, such as normal,pneumonia,covid, each called so in the "
+        "data or by data.labels; empty: the two of which the second is to be found",
+    )
     folder: str = setting("", "folder of one folder per class, or of such folders, one per site")
     strict: bool = setting(
         True, "stop at the first unusable file or row; false: go on without it and list it"
@@ -56,6 +61,11 @@ class Data:
     window_level: float = setting(-600.0, "middle of the window on Hounsfield data, HU")
     window_width: float = setting(1500.0, "width of the window on Hounsfield data, HU", low=1)
     trim: bool = setting(False, "cut uniform borders off, as of figures cut out of papers")
+
+    @property
+    def class_count(self) -> int:
+        """K, the number of classes."""
+        return len(self.classes) or 2
 
 
 @dataclass(frozen=True)

@@ -228,5 +228,16 @@ def _consistent(config: Config, method: str) -> Config:
         )
     if config.data.val_fraction + config.data.test_fraction > 0.8:
         raise UserError("data.val-fraction and data.test-fraction leave under 20 % for training.")
+    classes = config.data.classes
+    if classes and len(classes) < 3:
+        raise UserError(
+            f"data.classes = {plain(classes)}: three or more names are needed; two classes are the "
+            "default, without this setting."
+        )
+    if classes and (config.phantom.sites or config.data.covid_ct or config.data.sars_cov_2):
+        raise UserError(
+            "data.classes is of images in data.folder or data.manifest; phantoms, COVID-CT and "
+            "SARS-CoV-2 have two classes, so leave one of them out."
+        )
     check_privacy(config, method)
     return config

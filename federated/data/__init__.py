@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from federated.config.common import Common
 from federated.data import entry
 from federated.data.origins import origins, recipe_of
@@ -40,24 +42,24 @@ class SiteSummary:
 
     Attributes:
         site: name of the hospital.
-        counts: split -> (images of class 0, images of class 1).
+        counts: split -> images of each class, from 0.
         groups: patients, or groups of near-duplicates where patients are unknown.
         notes: what the import left out by rule, missed, or finds suspicious.
         skipped: a sentence for each unusable file or row that was left out.
         drawn: whether we drew the split.
         folder: the cache entry.
-        classes: what the classes 0 and 1 are called, such as ("non-COVID", "COVID").
+        classes: what the classes are called, from 0, such as ("non-COVID", "COVID").
         root: folder that the paths of its files start from; None for a phantom.
     """
 
     site: str
-    counts: dict[str, tuple[int, int]]
+    counts: dict[str, tuple[int, ...]]
     groups: int
     notes: tuple[str, ...]
     skipped: tuple[str, ...]
     drawn: bool
     folder: Path
-    classes: tuple[str, str]
+    classes: tuple[str, ...]
     root: Path | None
 
 
@@ -150,10 +152,11 @@ def prepare(config: Common, report: SiteProgress | None = None) -> tuple[SiteSum
 
 def _summary(site: str, made: Recipe, folder: Path) -> SiteSummary:
     data, groups, warnings = entry.load_training(folder, site)
-    counts = {}
-    for name in SPLITS:
-        positive = int(data.split(name).labels.sum())
-        counts[name] = (len(data.split(name)) - positive, positive)
+    width = len(made.classes)
+    counts = {
+        name: tuple(np.bincount(data.split(name).labels, minlength=width).tolist())
+        for name in SPLITS
+    }
     skipped = (*made.skipped, *entry.skipped_files(folder))
     return SiteSummary(
         site,

@@ -1,4 +1,4 @@
-"""What the owners of a run's images call the two classes."""
+"""What the owners of a run's images call the classes."""
 
 from functools import lru_cache
 
@@ -8,11 +8,11 @@ from federated.data.origins import recipe_of
 from federated.data.sources.labels import UNNAMED
 from federated.errors import UserError
 
-Words = tuple[str, str]
+Words = tuple[str, ...]
 
 
 def class_words(config: Common, site: str = "") -> Words:
-    """Return the names of the classes 0 and 1, as the folders or the manifest have them.
+    """Return the names of the classes from 0, as the folders or the manifest have them.
 
     Where the images are no longer here, and for all hospitals together where they use other
     words, these are ``UNNAMED``: which class is to be found, and which not.

@@ -52,7 +52,7 @@ def write(folder: Path, entry: CacheEntry) -> None:
     rows = entry.rows.iloc[order].reset_index(drop=True)
     _write_array(folder / IMAGES, entry.pixels, order)
     _write_array(folder / THUMBNAILS, entry.thumbnails, order)
-    manifest.write_manifest(rows, folder / MANIFEST)
+    manifest.write_manifest(rows, folder / MANIFEST, manifest.MOST_CLASSES)
     rows[list(FACT_COLUMNS)].to_parquet(folder / FACTS, index=False)
     (folder / SKIPPED).write_text(json.dumps(entry.skipped), encoding="utf-8")
     (folder / TRAINING).write_text(json.dumps(_training(rows)), encoding="utf-8")
@@ -78,7 +78,7 @@ def read(folder: Path) -> CacheEntry:
     Raises:
         UserError: it was damaged after it was written.
     """
-    rows = manifest.read_manifest(folder / MANIFEST)
+    rows = manifest.read_manifest(folder / MANIFEST, manifest.MOST_CLASSES)
     try:
         pixels: Grey = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
         thumbnails: Grey = np.load(folder / THUMBNAILS, mmap_mode="r", allow_pickle=False)

@@ -26,7 +26,7 @@ def with_training_images(data: SiteData, positions: npt.NDArray[np.int64]) -> Si
     return replace(data, train=Split(train.images[positions], train.labels[positions], ids))
 
 
-def with_flipped_labels(data: SiteData) -> SiteData:
-    """Return a site each of whose training images has the label of the other class."""
+def with_flipped_labels(data: SiteData, classes: int = 2) -> SiteData:
+    """Return a site each of whose training images has the label of another class, the next one."""
     train = data.train
-    return replace(data, train=replace(train, labels=1 - train.labels))
+    return replace(data, train=replace(train, labels=(train.labels + 1) % classes))

@@ -55,7 +55,7 @@ class Recipe:
         drawn: whether we draw the split.
         notes: what the import left out or missed.
         skipped: a sentence for each unusable row.
-        classes: what the classes 0 and 1 are called.
+        classes: what the classes are called, from 0.
         root: folder that the paths of files start from; None for a phantom, which has no files.
     """
 
@@ -67,7 +67,7 @@ class Recipe:
     drawn: bool = True
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
-    classes: tuple[str, str] = CLASSES
+    classes: tuple[str, ...] = CLASSES
     root: Path | None = None
 
     def publish(self, progress: cache.FileProgress) -> Path:

@@ -107,7 +107,7 @@ def _timed(config: Config) -> tuple[float, float]:
     count = config.train.batch_size
     pixels = torch.randint(0, 256, (count, size, size), generator=generator, dtype=torch.uint8)
     images = Images(pixels.numpy(), torch.arange(count) % 2, size)
-    terms = [cross_entropy(config.train, images.labels, device)]
+    terms = [cross_entropy(config.train, images.labels, device, config.data.class_count)]
     optimizer = make_optimizer(list(model.parameters()), config.train, 1e-6)
 
     def train() -> None:

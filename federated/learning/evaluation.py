@@ -41,7 +41,9 @@ def outputs(model: Callable[[Any], Any], x: Any) -> tuple[Tensor, Tensor | None]
 def predict(
     model: nn.Module, images: Images, compute: Compute, *, views: str = "centre"
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the probability of COVID for every image, (N,), and the mean cross-entropy.
+    """Return what is said of every image, and the mean cross-entropy.
+
+    Of two classes it is the probability of the second, (N,); of K more, of each, (N, K).
 
     Args:
         model: The network.
@@ -55,8 +57,14 @@ def predict(
         logits = mean_logits(model, images, batch, compute, views=views)
         labels = images.labels[batch].to(compute.device)
         loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-        probabilities.append(logits.double().softmax(dim=1)[:, 1].cpu())
+        probabilities.append(said_of(logits).cpu())
     return torch.cat(probabilities).numpy(), loss / len(images)
+
+
+def said_of(logits: Tensor) -> Tensor:
+    """Return float64 probabilities: (B,) of the second of two classes, or (B, K) of each."""
+    probabilities = logits.double().softmax(dim=1)
+    return probabilities[:, 1] if logits.shape[1] == 2 else probabilities
 
 
 def mean_logits(

@@ -195,7 +195,7 @@ def paired_auc_difference(
     if _undefined(scores_a, labels) or _undefined(scores_b, labels):
         return math.nan, math.nan
     difference = auc(scores_a, labels) - auc(scores_b, labels)
-    pairs = zip(_placements(scores_a, labels), _placements(scores_b, labels), strict=True)
+    pairs = zip(placements(scores_a, labels), placements(scores_b, labels), strict=True)
     variances = [_variance_of_mean(a - b) for a, b in pairs]
     return difference, math.sqrt(sum(variances))
 
@@ -241,7 +241,7 @@ def _cumulative_share(counts: Counts, usable: bool) -> Floats:
     return np.asarray(sums / sums[-1], dtype=np.float64)
 
 
-def _placements(scores: Scores, labels: Labels) -> tuple[Floats, Floats]:
+def placements(scores: Scores, labels: Labels) -> tuple[Floats, Floats]:
     """Return DeLong's V10 of every positive, and V01 of every negative, in the images' order."""
     _, index, positives, negatives = _counts_by_score(scores, labels)
     negatives_below = (_below(negatives) + negatives / 2) / negatives.sum()

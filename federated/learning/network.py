@@ -32,6 +32,7 @@ def network_of(config: Config, seed: int) -> nn.Module:
             width=config.model.width,
             image_size=config.data.image_size,
             norm=config.model.norm,
+            num_classes=config.data.class_count,
             generator_seed=weights_seed,
         )
         if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
@@ -57,11 +58,20 @@ def _give_shapes(model: nn.Module, image_size: int, seed: int) -> None:
     model.train()
 
 
+def watched(config: Config) -> Watched:
+    """Return what a training pass shows of the configured network, once a process."""
+    return _watched(config.model, shape_of(config.data))
+
+
+def shape_of(data: Data) -> Data:
+    """Return what of the data a network's shape follows from, and nothing else."""
+    return Data(image_size=data.image_size, classes=data.classes)
+
+
 @lru_cache(maxsize=8)
-def watched(model: Model, image_size: int) -> Watched:
-    """Return what a training pass shows of a network, once a process."""
-    config = Config(model=model, data=Data(image_size=image_size))
-    return watch(lambda: network_of(config, seed=0), image_size)
+def _watched(model: Model, data: Data) -> Watched:
+    config = Config(model=model, data=data)
+    return watch(lambda: network_of(config, seed=0), data.image_size)
 
 
 def network_boundary(config: Config, model: nn.Module) -> Boundary:
@@ -76,7 +86,7 @@ def network_boundary(config: Config, model: nn.Module) -> Boundary:
         heads_of(config, model),
         private=config.sharing.private,
         shared=config.sharing.shared,
-        watched=watched(config.model, config.data.image_size),
+        watched=watched(config),
     )
 
 

@@ -15,7 +15,7 @@ from federated.errors import UserError
 from federated.exchange.norms import Watched, holds_statistics, norms_of, tensors_of
 from federated.learning.compute import Compute
 from federated.learning.evaluation import average_statistics
-from federated.learning.network import network_of, watched
+from federated.learning.network import network_of, shape_of, watched
 from federated.learning.watching import same_bits, training_pass
 
 State = dict[str, Tensor]
@@ -37,7 +37,7 @@ def check_network(config: Config, method: str) -> None:
             each call of its factory, or lacks what the method needs.
     """
     network = config.model.name
-    suitability = _tried(config.model, config.data.image_size)
+    suitability = _tried(config.model, shape_of(config.data))
     objective, shape = config.contrast.objective, suitability.embedding
     if objective != "none" and shape is None:
         raise UserError(
@@ -58,9 +58,9 @@ def check_network(config: Config, method: str) -> None:
 
 
 @lru_cache(maxsize=8)
-def _tried(model: Model, image_size: int) -> Suitability:
+def _tried(model: Model, data: Data) -> Suitability:
     """Return what is found of a network once a process, whichever methods use it."""
-    config = Config(model=model, data=Data(image_size=image_size))
+    config, image_size = Config(model=model, data=data), data.image_size
 
     def make() -> nn.Module:
         return network_of(config, seed=0)
@@ -78,14 +78,14 @@ def _tried(model: Model, image_size: int) -> Suitability:
             f"{name} fails on two images of {image_size}x{image_size} px: {type(error).__name__}: "
             f"{' '.join(str(error).split())[:300]}."
         ) from error
-    embedding = check_outputs(name, in_training)
-    if (check_outputs(name, in_evaluation) is None) != (embedding is None):
+    embedding = check_outputs(name, in_training, data.class_count)
+    if (check_outputs(name, in_evaluation, data.class_count) is None) != (embedding is None):
         raise UserError(
             f"{name} returns an embedding in training or in evaluation only; let it return the "
             "same in both, and leave auxiliary outputs out."
         )
     shape = None if embedding is None else tuple(embedding.shape)
-    return Suitability(shape, not_averaged(make, image_size, watched(model, image_size)))
+    return Suitability(shape, not_averaged(make, image_size, watched(config)))
 
 
 def check_factory(name: str, make: Callable[[], nn.Module]) -> None:
@@ -108,24 +108,24 @@ def check_factory(name: str, make: Callable[[], nn.Module]) -> None:
         raise UserError(f"{name} has no parameter to train: requires_grad is false on all of them.")
 
 
-def check_outputs(name: str, result: object) -> Tensor | None:
+def check_outputs(name: str, result: object, classes: int = 2) -> Tensor | None:
     """Return the embedding of what a network returns for two images, None if there is none.
 
     Raises:
-        UserError: it is neither logits nor (logits, embedding), or the logits are not (2, 2).
+        UserError: it is neither logits nor (logits, embedding), or the logits are not (2, classes).
     """
     parts = list(result) if isinstance(result, tuple | list) else [result]
     tensors = [p for p in parts if isinstance(p, Tensor) and p.is_floating_point()]
     if len(tensors) != len(parts) or not 1 <= len(parts) <= 2:
         raise UserError(
-            f"{name} returns {_described(result)}; return logits (B, 2) alone or (logits, "
+            f"{name} returns {_described(result)}; return logits (B, {classes}) alone or (logits, "
             "embedding), in training as in evaluation."
         )
     logits = tensors[0]
-    if logits.shape != (2, 2):
+    if logits.shape != (2, classes):
         raise UserError(
             f"{name} returns logits of shape {tuple(logits.shape)} for two images; "
-            "(2, 2) is needed: one logit per class."
+            f"(2, {classes}) is needed: one logit per class."
         )
     if not logits.isfinite().all():
         raise UserError(f"{name} returns logits that are not finite, with its first weights.")

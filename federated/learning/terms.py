@@ -60,9 +60,9 @@ class Term(Protocol):
         ...
 
 
-def class_weights(labels: Tensor) -> Tensor:
+def class_weights(labels: Tensor, classes: int = 2) -> Tensor:
     """Return (K,) weights inverse to class frequency, 1 on average over the images."""
-    counts = torch.bincount(labels, minlength=2).clamp(min=1).float()
+    counts = torch.bincount(labels, minlength=classes).clamp(min=1).float()
     return len(labels) / (len(counts) * counts)
 
 
@@ -79,9 +79,12 @@ class CrossEntropy:
         return F.cross_entropy(step.logits, step.labels, weight=self.class_weights)
 
 
-def cross_entropy(train: training.Train, labels: Tensor, device: torch.device) -> CrossEntropy:
+def cross_entropy(
+    train: training.Train, labels: Tensor, device: torch.device, classes: int = 2
+) -> CrossEntropy:
     """Return the configured cross-entropy for a site with these training labels."""
-    return CrossEntropy(class_weights(labels).to(device) if train.class_weights else None)
+    weights = class_weights(labels, classes).to(device) if train.class_weights else None
+    return CrossEntropy(weights)
 
 
 @dataclass

@@ -56,7 +56,7 @@ def schema_of(config: Config) -> Schema:
         UserError: as ``configured_boundary``.
     """
     model = network_of(config, seed=0)
-    norms = norms_of(model, watched(config.model, config.data.image_size))
+    norms = norms_of(model, watched(config))
     names = frozenset(f"{WEIGHTS}/{name}" for name in norms.affine | norms.statistics)
     return Schema(configured_boundary(config, model).shared, names)
 

@@ -53,8 +53,12 @@ def _places(one: Surveyed, columns: int) -> list[int]:
     A class with fewer images leaves its places to the other.
     """
     labels = one.entry.rows["label"].to_numpy()
-    by_class = [np.flatnonzero(labels == label) for label in (0, 1)]
+    by_class = [np.flatnonzero(labels == k) for k in range(len(one.summary.classes))]
     most = min(columns, len(labels))
+    if len(by_class) > 2:
+        shares = np.array_split(np.arange(most), len(by_class))
+        pairs = zip(by_class, shares, strict=True)
+        return [n for own, share in pairs for n in _evenly(own, min(len(own), len(share)))]
     first = min(len(by_class[0]), max(most // 2, most - len(by_class[1])))
     return [*_evenly(by_class[0], first), *_evenly(by_class[1], most - first)]
 

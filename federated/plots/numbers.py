@@ -145,3 +145,16 @@ def defined(run: Run, metric: str, split: str, model: str = "current") -> pd.Dat
     if frame["value"].isna().all():
         raise NothingToDrawError(f"{run.folder} has no {label(metric, split)} of a {model} model.")
     return frame
+
+
+def of_two_classes(run: Run, what: str) -> None:
+    """Refuse to draw what is of two classes for a run of more.
+
+    Raises:
+        NothingToDrawError: it has more.
+    """
+    if classes := run.study.common.data.classes:
+        raise NothingToDrawError(
+            f"{what} is of two classes, and this run has {len(classes)}: {', '.join(classes)}; "
+            "the table of each class against the rest is in the run's summary."
+        )

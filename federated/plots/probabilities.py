@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from federated.plots import lines
+from federated.plots.numbers import of_two_classes
 from federated.plots.style import (
     DOUBLE,
     Look,
@@ -37,6 +38,7 @@ def reliability(run: Run, model: str = "", *, width: float = DOUBLE) -> Figure:
     Raises:
         NothingToDrawError: no site's predictions are readable here.
     """
+    of_two_classes(run, "the reliability plot")
     models, sites, note = tested(run, model)
     return reliability_figure(models, sites, note, width=width)
 
@@ -47,6 +49,7 @@ def decision_curve(run: Run, model: str = "", *, width: float = DOUBLE) -> Figur
     Raises:
         NothingToDrawError: no site's predictions are readable here.
     """
+    of_two_classes(run, "a decision curve")
     models, sites, note = tested(run, model)
     return decision_figure(models, sites, note, width=width)
 

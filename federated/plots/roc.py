@@ -9,7 +9,13 @@ from matplotlib.figure import Figure
 
 from federated.learning.metrics import auc
 from federated.learning.metrics import roc as roc_points
-from federated.plots.numbers import NothingToDrawError, shown_sites, used_or_kept, values
+from federated.plots.numbers import (
+    NothingToDrawError,
+    of_two_classes,
+    shown_sites,
+    used_or_kept,
+    values,
+)
 from federated.plots.style import (
     DOUBLE,
     Look,
@@ -44,6 +50,7 @@ def roc(run: Run, which: str = "", *, width: float = DOUBLE) -> Figure:
     Raises:
         NothingToDrawError: no site's predictions are readable here.
     """
+    of_two_classes(run, "the ROC")
     which = which or used_or_kept(run)
     sites, note = shown_sites(values(run, "auc", "test", "kept"), "auc")
     curves = _predictions(run, sites, which)

@@ -7,7 +7,7 @@ from federated.answers import answers
 from federated.plots import NothingToDrawError
 from federated.plots.style import SINGLE, save
 from federated.report import evidence
-from federated.report.conclusion import MODELS, THRESHOLD
+from federated.report.conclusion import MODELS
 from federated.report.curves import curves
 from federated.report.facts import environment_table, to_repeat
 from federated.report.gallery import drawings, plot_in
@@ -19,7 +19,9 @@ from federated.report.tables import (
     FINAL_AUC,
     KEPT_AUC,
     choice_table,
+    class_table,
     cost_table,
+    decisions_note,
     failure_table,
     mark_of,
     method_table,
@@ -134,7 +136,9 @@ def _convergence(run: Run, drawn: Pictures) -> Iterator[str]:
 
 
 def _threshold(run: Run, drawn: Pictures) -> Iterator[str]:
-    yield section("At the threshold", threshold_table(run), f"Final models. {THRESHOLD}")
+    title = "Over classes" if run.study.common.data.classes else "At the threshold"
+    yield section(title, threshold_table(run), f"Final models. {decisions_note(run)}")
+    yield section("Each class against the rest", class_table(run), "Final models")
     yield from _take(drawn, "roc", "reliability", "decision-curve", "examples")
 
 

@@ -123,9 +123,7 @@ def _of_models(run: Run) -> dict[str, str]:
         "ensemble": "None.",
         "imbalance": f"Sampling {train.sampling}; class weights "
         f"{'on' if train.class_weights else 'off'}.",
-        "output": f"Probability of the class to be found ({class_words(run.study.common)[1]}); "
-        "decisions at a threshold chosen on validation by "
-        "Youden's index, stated with the results.",
+        "output": _output(run),
         "updating": _updating(config.personalise),
         "code": f"Commit {environment.get('commit') or 'unknown'}, code SHA-256 "
         f"{environment.get('code_sha256', 'unknown')}; config.toml repeats the run.",
@@ -145,12 +143,30 @@ def _updating(personalise: Personalise) -> str:
     return f"Each hospital: {', then '.join(parts)}." if parts else "None."
 
 
+def _shown(run: Run) -> str:
+    if run.study.common.data.classes:
+        return ", as means over the classes and of each against the rest, per hospital."
+    return ", reliability and decision curves, per hospital."
+
+
+def _output(run: Run) -> str:
+    """Return what a model says of an image, and how it is decided."""
+    if classes := run.study.common.data.classes:
+        return (
+            f"Probability of each of {', '.join(classes)}; decisions for the class with the "
+            "greatest."
+        )
+    return (
+        f"Probability of the class to be found ({class_words(run.study.common)[1]}); decisions at "
+        "a threshold chosen on validation by Youden's index, stated with the results."
+    )
+
+
 def _of_evidence(run: Run) -> dict[str, str]:
     models, compare = scored_once(run), run.study.common.compare
     failed = int((run.events["kind"] == "site-failed").sum()) if "kind" in run.events else 0
     facts = {
-        "metrics": "AUC, sensitivity, specificity, ECE, Brier score, reliability and decision "
-        "curves, per hospital.",
+        "metrics": f"AUC, sensitivity, specificity, ECE and Brier score{_shown(run)}",
         "uncertainty": f"{grouping_note(models)}; DeLong's paired test with Holm's correction, "
         "Wilcoxon's over hospitals and seeds; non-inferiority to "
         f"{compare.reference} at {compare.margin:g} ({compare.small_margin:g} below "

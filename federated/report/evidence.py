@@ -10,6 +10,11 @@ TESTED = (
     "At a threshold that each hospital's validation images chose (Youden); test images chose "
     "nothing; sensitivity and specificity with Wilson's intervals, the others by bootstrap"
 )
+CLASSES = (
+    "Of more than two classes AUC, sensitivity and specificity are means over the classes, each "
+    "against the rest; decided is for the class with the greatest probability, of which ECE is; "
+    "ROC, reliability and decision curves are of two classes and are not drawn"
+)
 POOLED = (
     "AUCs of the test images, means over seeds; pooled: random effects over hospitals, on the "
     "scale of log odds (DerSimonian and Laird), in brackets 95 %; a further hospital: where its "
@@ -60,11 +65,29 @@ def per_site_table(table: pd.DataFrame) -> pd.DataFrame:
         ("images (positive)", "{images} ({positives})"),
         ("threshold", _threshold),
     ]
+    if (table["classes"] > 2).any():
+        columns[2:] = [("images", "{images}")]
     for header, name in shown.items():
         columns.insert(
             3 if header == "AUC" else len(columns),
             (header, lambda row, name=name: interval_text(row, name)),
         )
+    return _rows(table, columns)
+
+
+def per_class_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return ``sites.by_class`` as text, every number with its interval."""
+    shown = {"AUC against the rest": "auc", "sensitivity": "sensitivity"}
+    shown |= {"specificity": "specificity"}
+    columns: list[tuple[str, object]] = [
+        ("site", "{site}"),
+        ("method", "{method}"),
+        ("class", "{class}"),
+        ("images", "{images}"),
+    ]
+    columns += [
+        (header, lambda row, name=name: interval_text(row, name)) for header, name in shown.items()
+    ]
     return _rows(table, columns)
 
 

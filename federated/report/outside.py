@@ -26,7 +26,11 @@ def write_evaluation(models: Sequence[Scored], compare: Compare, folder: Path) -
     folder.mkdir(parents=True, exist_ok=True)
     each = sites.over_seeds(models)
     tables = {"predictions": table_of(models), "by-seed": sites.by_seed(models), "by-site": each}
-    yield f"{printed(evidence.per_site_table(each))}\n\n{THRESHOLDS}; {grouping_note(models)}.\n"
+    words = evidence.CLASSES if models[0].classes else THRESHOLDS
+    yield f"{printed(evidence.per_site_table(each))}\n\n{words}; {grouping_note(models)}.\n"
+    if models[0].classes:
+        tables["by-class"] = sites.by_class(models)
+        yield f"{printed(evidence.per_class_table(tables['by-class']))}\n"
     if len({one.method for one in models}) > 1:
         reference = methods.reference_of(models, compare.reference)
         against = methods.against(models, reference, compare)
@@ -38,6 +42,8 @@ def write_evaluation(models: Sequence[Scored], compare: Compare, folder: Path) -
         table.to_csv(folder / f"{name}.csv", index=False)
         yield f"table:   {folder / name}.csv"
     names = sorted({one.site for one in models})
+    if models[0].classes:
+        return
     for name, draw in (("reliability", reliability_figure), ("decision-curve", decision_figure)):
         [path] = save(draw(models, names), folder / name)
         yield f"picture: {path}"

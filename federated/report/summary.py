@@ -7,7 +7,7 @@ import pandas as pd
 from federated.answers.benefit import table_by_method, table_by_site
 from federated.plots.numbers import MOST_PANELS
 from federated.plots.terminal import printed, wrapped
-from federated.report.conclusion import MODELS, THRESHOLD, conclusion
+from federated.report.conclusion import MODELS, conclusion
 from federated.report.precision import precision_text
 from federated.report.standing import USED, standings
 from federated.report.tables import (
@@ -15,6 +15,8 @@ from federated.report.tables import (
     CHOSEN,
     FINAL_AUC,
     KEPT_AUC,
+    class_table,
+    decisions_note,
     mark_of,
     method_table,
     shown_in,
@@ -45,8 +47,13 @@ def _tables(run: Run) -> Iterator[str]:
     yield from ("", *wrapped(over), "", printed(method_table(run)), "")
     at_threshold = threshold_table(run)
     if len(at_threshold):
-        told = f"At the threshold, final models. {THRESHOLD}."
+        told = f"At the threshold, final models. {decisions_note(run)}."
+        if run.study.common.data.classes:
+            told = f"Over classes, final models. {decisions_note(run)}."
         yield from (*wrapped(told), "", printed(at_threshold), "")
+    by_class = class_table(run)
+    if len(by_class):
+        yield from ("Each class against the rest, final models.", "", printed(by_class), "")
     yield from wrapped("; ".join(f"{name}: {meaning}" for name, meaning in MODELS.items()) + ".")
     yield from ("", *wrapped(effort_sentence(run)))
     yield from wrapped(f"Computed in {precision_text(run)}.")

@@ -10,13 +10,13 @@ from federated.config.presets import ALONE
 from federated.exchange.candidates import CANDIDATES
 from federated.plots.numbers import shown_sites, values
 from federated.plots.text import DASH, number
-from federated.report.conclusion import plain, signed
-from federated.report.evidence import interval_text, per_site_table
+from federated.report.conclusion import THRESHOLD, plain, signed
+from federated.report.evidence import CLASSES, interval_text, per_class_table, per_site_table
 from federated.report.standing import KEPT, USED, Standings, standings
 from federated.runs.columns import SITE
 from federated.runs.reading import Run
 from federated.statistics import sites
-from federated.statistics.images import scored_once
+from federated.statistics.images import Scored, scored_once
 
 BEHIND = "↓"
 """Stands behind an AUC whose whole interval of the difference is below the reference."""
@@ -82,11 +82,27 @@ def threshold_table(run: Run) -> pd.DataFrame:
 
     Empty where the hospitals' predictions are elsewhere.
     """
+    here = _used_here(run)
+    if not here:
+        return pd.DataFrame()
+    return per_site_table(sites.over_seeds(here)).drop(columns="AUC")
+
+
+def class_table(run: Run) -> pd.DataFrame:
+    """Return how well the used models tell each class from the rest; empty of two classes."""
+    table = sites.by_class(_used_here(run))
+    return per_class_table(table) if len(table) else table
+
+
+def _used_here(run: Run) -> list[Scored]:
     models = scored_once(run, USED) or scored_once(run, KEPT)
     shown, _ = shown_in(run)
-    here = [one for site in shown for one in models if one.site == site]
-    table = per_site_table(sites.over_seeds(here))
-    return table.drop(columns="AUC") if here else pd.DataFrame()
+    return [one for site in shown for one in models if one.site == site]
+
+
+def decisions_note(run: Run) -> str:
+    """Return how the decisions came about that sensitivity and specificity are of."""
+    return CLASSES if run.study.common.data.classes else THRESHOLD
 
 
 def method_table(run: Run) -> pd.DataFrame:

@@ -45,20 +45,23 @@ def predictions_file(vault: Path, model: str) -> Path:
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
-    """Return predictions: split, image, label, probability.
+    """Return predictions: split, image, label, and the probability of each class but the first.
+
+    Of two classes the column is ``probability``; of K, ``probability-0`` to ``probability-K-1``.
 
     Raises:
         FileNotFoundError: there are none.
         UserError: the file is damaged.
     """
     try:
-        return pd.read_csv(
-            path,
-            usecols=["split", "image", "label", "probability"],
-            dtype={"split": "str", "image": "str", "label": "int64"},
-            keep_default_na=False,
-            converters={"probability": float},
-        )
+        table = pd.read_csv(path, dtype="str", keep_default_na=False)
+        told = [str(name) for name in table if str(name).startswith("probability")]
+        if not told:
+            raise KeyError("no probability")
+        # Python's float and not pandas', so that what was written is read to the bit.
+        numbers = {name: table[name].map(float) for name in told}
+        table = table[["split", "image", "label", *told]].assign(**numbers)
+        return table.astype({"label": "int64"})
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is damaged ({reason(error).rstrip('.')}); put it back from a copy, or "

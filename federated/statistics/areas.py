@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import math
 
-from federated.learning.metrics import (
-    Labels,
-    Scores,
-    auc,
-    paired_auc_difference,
-)
+from federated.learning.metrics import Labels, Scores
+from federated.learning.multiclass import area, paired_area_difference
 from federated.statistics.interval import TAIL, UNDEFINED, Interval
 
 
 def delong_interval(scores: Scores, labels: Labels) -> Interval:
-    """Return the AUC of (n,) scores with its interval, cut to [0, 1].
+    """Return the AUC of (n,) scores, or the macro AUC of (n, K), with its interval, cut to [0, 1].
 
     The variance is that of the placements: an AUC is its difference to the AUC of a score that
     knows nothing, 1/2 with variance 0. NaN where a class is missing or has a single image.
 
     Source: DeLong et al., Biometrics 44(3), 1988.
     """
-    value = auc(scores, labels)
+    value = area(scores, labels)
     if math.isnan(value):
         return UNDEFINED
-    _, error = paired_auc_difference(scores, scores * 0, labels)
+    _, error = paired_area_difference(scores, scores * 0, labels)
     reach = _normal_quantile() * error
     return Interval(value, max(0.0, value - reach), min(1.0, value + reach))
 
@@ -36,7 +32,7 @@ def delong_p(scores: Scores, others: Scores, labels: Labels) -> tuple[float, flo
     """
     from scipy.stats import norm  # type: ignore[import-untyped]
 
-    difference, error = paired_auc_difference(scores, others, labels)
+    difference, error = paired_area_difference(scores, others, labels)
     if error == 0:
         return difference, 1.0 if difference == 0 else 0.0
     return difference, float(2 * norm.sf(abs(difference) / error))

@@ -20,12 +20,18 @@ def bins_of(scores: Scores) -> npt.NDArray[np.int64]:
 
 
 def squared_errors(scores: Scores, labels: Labels) -> Floats:
-    """Return (n,) squared errors, whose mean is the Brier score (Monthly Weather Review, 1950)."""
+    """Return (n,) squared errors, whose mean is the Brier score (Monthly Weather Review, 1950).
+
+    Of (n, K) probabilities they are summed over the classes, as Brier has it; of (n,) of the second
+    of two classes, half that.
+    """
+    if scores.ndim == 2:
+        return np.asarray(((scores - np.eye(scores.shape[1])[labels]) ** 2).sum(axis=1))
     return np.asarray((scores - (labels == 1)) ** 2, dtype=np.float64)
 
 
 def expected_calibration_error(scores: Scores, labels: Labels, weights: Floats) -> Floats:
-    """Return the (draws,) ECEs of (n,) probabilities of class 1, counted by (draws, n) weights.
+    """Return the (draws,) ECEs of (n,) or (n, K) probabilities, counted by (draws, n) weights.
 
     The mean over bins, by their images, of |mean probability - share of positives|. On few images
     it is above 0 even of perfect probabilities. NaN if a probability is NaN.
@@ -34,6 +40,10 @@ def expected_calibration_error(scores: Scores, labels: Labels, weights: Floats) 
     """
     if np.isnan(scores).any():
         return np.full(len(weights), np.nan)
+    if scores.ndim == 2:
+        # Of K classes, of the class that is decided for: its probability, and whether it was right.
+        decided = scores.argmax(axis=1)
+        scores, labels = scores.max(axis=1), (decided == labels).astype(np.int64)
     gaps = (scores - (labels == 1))[:, None] * np.eye(BINS)[bins_of(scores)]
     return np.asarray(np.abs(weighted_means(gaps, weights)).sum(axis=1), dtype=np.float64)
 

@@ -72,7 +72,8 @@ def pooled(sites: Sequence[Scored]) -> Pooled:
 
 def logit(areas: Floats, one: Scored) -> Floats:
     """Return log(AUC / (1 - AUC)); an AUC of 0 or 1 is taken for half a pair away from it."""
-    positives = int((one.labels == 1).sum())
-    half = 0.5 / max(1, positives * (len(one.labels) - positives))
+    classes = range(len(one.classes)) if one.classes else (1,)
+    pairs = [int((one.labels == k).sum()) * int((one.labels != k).sum()) for k in classes]
+    half = 0.5 / max(1, min(pairs) * len(pairs))
     inside = np.clip(areas, half, 1 - half)
     return np.asarray(np.log(inside / (1 - inside)), dtype=np.float64)

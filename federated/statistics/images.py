@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from federated.data.grouping import groups_by_site
 from federated.errors import UserError
 from federated.lazy import pd
-from federated.learning.metrics import auc
+from federated.learning.multiclass import against_rest, area
 from federated.runs.reading import Run, load
 from federated.statistics.bootstrap import (
     DRAWS,
@@ -37,11 +37,13 @@ class Scored:
         method: The method; of several runs that share its name, ``run/method``.
         seeds: Of the S rows.
         images: n names of the test images.
-        labels: (n,), 1 is COVID.
-        scores: (S, n) probabilities of COVID.
+        labels: (n,) classes; of two, 1 is COVID.
+        scores: (S, n) probabilities of COVID; of K classes, (S, n, K) of each.
         groups: (n,) which group an image belongs to, from 0.
         is_grouped: Whether the groups are known; else each image is one of its own.
-        thresholds: (S,) chosen on the validation images.
+        thresholds: (S,) chosen on the validation images; NaN of K classes, of which the one with
+            the greatest probability is decided for.
+        classes: What the classes of ``data.classes`` are called; empty: there are two.
     """
 
     site: str
@@ -53,6 +55,7 @@ class Scored:
     groups: Groups
     is_grouped: bool
     thresholds: Floats
+    classes: tuple[str, ...] = ()
 
     @property
     def weights(self) -> Floats:
@@ -66,14 +69,26 @@ class Scored:
 
     @cached_property
     def aucs(self) -> Floats:
-        """(S,) AUCs on the images as they are."""
-        return np.array([auc(scores, self.labels) for scores in self.scores])
+        """(S,) AUCs on the images as they are, macro of K classes."""
+        return np.array([area(scores, self.labels) for scores in self.scores])
 
     @cached_property
     def auc_draws(self) -> Floats:
         """(draws, S) AUCs on the drawn images."""
+        if self.classes:
+            every = [self.of_class(k).auc_draws for k in range(len(self.classes))]
+            return np.asarray(np.mean(every, axis=0), dtype=np.float64)
         rows = [weighted_auc(scores, self.labels, self.weights) for scores in self.scores]
         return np.stack(rows, axis=1)
+
+    def of_class(self, one: int) -> Scored:
+        """Return the same of one of K classes against the rest, on the same draws.
+
+        A threshold stands for the decision for the class with the greatest probability, which no
+        threshold makes; so decisions are not read of what this returns.
+        """
+        labels, scores = against_rest(self.labels, one), self.scores[:, :, one]
+        return replace(self, labels=labels, scores=scores, classes=())
 
     @cached_property
     def mean_auc(self) -> Interval:
@@ -93,7 +108,7 @@ class Scored:
         rows = [self.seeds.index(seed) for seed in seeds]
         return Scored(
             self.site, self.method, tuple(seeds), self.images, self.labels, self.scores[rows],
-            self.groups, self.is_grouped, self.thresholds[rows],
+            self.groups, self.is_grouped, self.thresholds[rows], self.classes,
         )  # fmt: skip
 
 
@@ -122,6 +137,7 @@ def scored(runs: Sequence[Run], model: str = "kept") -> list[Scored]:
         groups = groups_by_site(run.study.common, dict.fromkeys(site for site, _ in tables))
         for (site, method), by_seed in tables.items():
             one = _scored(site, labels[place, method], by_seed, groups.get(site, {}))
+            one = replace(one, classes=run.study.common.data.classes)
             found.setdefault(site, []).append(one)
     for site, models in found.items():
         _refuse_other_images(site, models)
@@ -178,15 +194,35 @@ def _scored(
         seeds=tuple(tables),
         images=images,
         labels=tests[0]["label"].to_numpy(dtype=np.int64),
-        scores=np.stack([test["probability"].to_numpy(dtype=np.float64) for test in tests]),
+        scores=np.stack([probabilities_of(test) for test in tests]),
         groups=np.unique(names, return_inverse=True)[1].astype(np.int64),
         is_grouped=is_grouped,
         thresholds=np.array([validation_threshold(table) for table in tables.values()]),
     )
 
 
+def probabilities_of(table: pd.DataFrame) -> Floats:
+    """Return a table's probabilities: (n,) of the second of two classes, or (n, K) of each."""
+    if "probability" in table:
+        return table["probability"].to_numpy(dtype=np.float64)
+    names = [name for name in table if str(name).startswith("probability-")]
+    return table[names].to_numpy(dtype=np.float64)
+
+
+def probability_columns(scores: Floats) -> dict[str, Floats]:
+    """Return (n,) or (n, K) probabilities as columns: the inverse of ``probabilities_of``."""
+    if scores.ndim == 1:
+        return {"probability": scores}
+    return {f"probability-{k}": column for k, column in enumerate(scores.T)}
+
+
 def validation_threshold(table: pd.DataFrame) -> float:
-    """Return the threshold that the validation images of a table of predictions choose (Youden)."""
+    """Return the threshold that the validation images of a table of predictions choose (Youden).
+
+    NaN of K classes.
+    """
+    if "probability" not in table:
+        return float("nan")
     val = table[table["split"] == "val"]
     return youden_threshold(val["probability"].to_numpy(float), val["label"].to_numpy(int))
 

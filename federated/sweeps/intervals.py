@@ -5,6 +5,7 @@ Everything is worked out from docs/results alone, by the statistics of a finishe
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from federated.config.evaluation import Compare
 from federated.errors import UserError
 from federated.plots.text import DASH
 from federated.statistics.images import Scored
-from federated.statistics.interval import Interval
+from federated.statistics.interval import Floats, Interval
 from federated.statistics.methods import against, by_seed
 from federated.statistics.sites import over_seeds
 from federated.sweeps.results import read_cells
@@ -42,17 +43,35 @@ def scored_cells(results: Path, model: str) -> dict[str, list[Scored]]:
         UserError: two cells of a run were tested on different images.
     """
     found: dict[str, dict[tuple[str, str], Seeds]] = {}
+    classes: dict[str, tuple[str, ...]] = {}
     for facts, folder in read_cells(results):
         table = pd.read_csv(folder / "scores.csv")
+        named = str(facts["settings"].get("data.classes", ""))
+        classes[facts["run"]] = tuple(filter(None, named.split(",")))
         for site, scores in table.groupby("site", sort=True):
-            if model in scores and scores[model].notna().all():
+            columns = columns_of(scores, model)
+            if columns and scores[columns].notna().all(axis=None):
                 of = found.setdefault(facts["run"], {}).setdefault((str(site), facts["method"]), {})
                 threshold = facts.get("thresholds", {}).get(site, {}).get(model, math.nan)
                 of[facts["seed"]] = (scores.reset_index(drop=True), threshold)
     return {
-        run: [_scored(site, method, seeds, model) for (site, method), seeds in of.items()]
+        run: [
+            replace(_scored(site, method, seeds, model), classes=classes[run])
+            for (site, method), seeds in of.items()
+        ]
         for run, of in found.items()
     }
+
+
+def columns_of(scores: pd.DataFrame, model: str) -> list[str]:
+    """Return the columns of a model: one of two classes, ``MODEL-0`` and so on of more."""
+    return [str(c) for c in scores if c == model or str(c).startswith(f"{model}-")]
+
+
+def scores_in(table: pd.DataFrame, model: str) -> Floats:
+    """Return a model's scores, (n,), or of K classes (n, K)."""
+    scores = table[columns_of(table, model)].to_numpy(dtype=np.float64)
+    return scores[:, 0] if model in table else scores
 
 
 def _scored(site: str, method: str, seeds: Seeds, model: str) -> Scored:
@@ -73,7 +92,7 @@ def _scored(site: str, method: str, seeds: Seeds, model: str) -> Scored:
         seeds=tuple(seeds),
         images=tuple(first["image"].astype(str)),
         labels=first["label"].to_numpy(dtype=np.int64),
-        scores=np.stack([table[model].to_numpy(dtype=np.float64) for table in tables]),
+        scores=np.stack([scores_in(table, model) for table in tables]),
         groups=np.unique(groups, return_inverse=True)[1].astype(np.int64),
         is_grouped=is_grouped,
         thresholds=np.array([threshold for _, threshold in seeds.values()]),

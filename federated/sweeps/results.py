@@ -22,7 +22,11 @@ from federated.config.study import value_of
 from federated.data.grouping import groups_by_site
 from federated.errors import UserError
 from federated.runs.reading import Run, load
-from federated.statistics.images import validation_threshold
+from federated.statistics.images import (
+    probabilities_of,
+    probability_columns,
+    validation_threshold,
+)
 from federated.storage import write_bytes
 from federated.sweeps.plan import PlannedRun
 
@@ -133,6 +137,8 @@ def scores_of(
 ) -> pd.DataFrame:
     """Return a site's test scores: site, image, label, group, a column a model.
 
+    Of K classes a model has K columns, ``kept-0`` and so on.
+
     ``image`` is its place in the split: every method and seed of a sweep has the same images in the
     same places. ``group`` numbers the patients, or the groups of near-duplicates, from 0; it is
     empty where they are not known.
@@ -143,7 +149,8 @@ def scores_of(
         names = test["image"].map(groups)
         number = pd.factorize(names)[0] if names.notna().all() else None
         columns |= {"site": site, "image": test.index, "label": test["label"], "group": number}
-        columns[model] = test["probability"]
+        told = probability_columns(probabilities_of(test))
+        columns |= {name.replace("probability", model): scores for name, scores in told.items()}
     return pd.DataFrame(columns)
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from federated.errors import UserError
 from federated.plots.text import DASH, markdown, plus_minus
+from federated.report.evidence import CLASSES
 from federated.sweeps.intervals import compare_of, interval_tables, scored_cells
 from federated.sweeps.results import read_cells, tidy
 
@@ -172,11 +173,14 @@ def page_of(results: Path) -> str:
 def _with_intervals(results: Path) -> list[str]:
     """Return the tables of intervals, of each model and run, and before them how they were made."""
     compare, sections, sites = compare_of(results), list[str](), set[str]()
+    many = False
     for model, told in MODELS.items():
         for run, models in scored_cells(results, model).items():
             sites |= {one.site for one in models}
+            many |= any(one.classes for one in models)
             sections += ["", f"{told}, run {run}:"]
             for table in interval_tables(models, compare):
                 sections += ["", *markdown(table)]
     limits = [text for site, text in LIMITS.items() if site in sites]
+    limits += [f"{CLASSES}."] if many else []
     return ["", " ".join([INTERVALS, *limits]), *sections] if sections else []

@@ -12,12 +12,12 @@ from federated.data import load_site
 from federated.data.site import Split
 from federated.lazy import pd
 from federated.learning.evaluation import predict
-from federated.learning.metrics import THRESHOLD, auc
+from federated.learning.metrics import THRESHOLD
+from federated.learning.multiclass import area
 from federated.learning.views import final_view
 from federated.runs.reading import Run
-from federated.statistics.images import Scored
+from federated.statistics.images import Scored, probability_columns, validation_threshold
 from federated.statistics.interval import Floats
-from federated.statistics.rates import youden_threshold
 from federated.unseen.images import as_images, labelled, numbered_groups
 from federated.unseen.models import State, compute_of, last_states, network_with, site_state
 from federated.unseen.norms import Newcomer, state_by
@@ -26,7 +26,7 @@ OWN = "own"
 
 
 def probabilities(run: Run, method: str, seed: int, state: State, split: Split) -> Floats:
-    """Return a model's (n,) probabilities of class 1 for the images of a split."""
+    """Return a model's probabilities for the images of a split, as ``predict`` does."""
     config = run.study.by_method[method]
     compute = compute_of(config)
     network = network_with(config, seed, state).to(compute.device)
@@ -110,14 +110,14 @@ def scored(
         groups=np.array(numbers, dtype=np.int64),
         is_grouped=known,
         thresholds=np.full(len(seeds), THRESHOLD),
+        classes=run.study.common.data.classes,
     )
 
 
 def _thresholds(run: Run, site: str, method: str, model: str) -> Floats:
     chosen = []
     for seed in run.study.common.seeds:
-        val = run.predictions(site, method, seed, model).query("split == 'val'")
-        chosen.append(youden_threshold(val["probability"].to_numpy(), val["label"].to_numpy()))
+        chosen.append(validation_threshold(run.predictions(site, method, seed, model)))
     return np.array(chosen)
 
 
@@ -131,7 +131,7 @@ def table_of(models: Sequence[Scored]) -> pd.DataFrame:
                 "label": one.labels,
                 "method": one.method,
                 "seed": seed,
-                "probability": scores,
+                **probability_columns(scores),
             }
         )
         for one in models
@@ -154,6 +154,6 @@ def matrix(run: Run, method: str, model: str = "kept") -> pd.DataFrame:
             state = site_state(run, whose, method, seed, model)
             for at, split in tests.items():
                 scores = probabilities(run, method, seed, state, split)
-                area = auc(scores, split.labels)
-                rows.append({"model_of": whose, "at": at, "seed": seed, "auc": area})
+                found = area(scores, split.labels)
+                rows.append({"model_of": whose, "at": at, "seed": seed, "auc": found})
     return pd.DataFrame(rows)

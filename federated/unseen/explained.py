@@ -60,6 +60,11 @@ def explained(
     Raises:
         UserError: there is no such site, method, seed or model.
     """
+    if run.study.common.data.classes:
+        raise UserError(
+            "consilium explain shows what speaks for one of two classes, and this run has "
+            f"{len(run.study.common.data.classes)}; consilium predict says the probability of each."
+        )
     state = site_state(run, site, method, seed, model)
     known = judged(run, site, method, seed, model)
     words = class_words(run.study.common, site)

@@ -69,7 +69,9 @@ def unlabelled(run: Common, folder: Path) -> Split:
     with tempfile.TemporaryDirectory() as made:
         manifest = Path(made) / "images.csv"
         rows.to_csv(manifest, index=False)
-        _, found = labelled(replace(run, data=replace(run.data, columns="", labels="")), manifest)
+        _, found = labelled(
+            replace(run, data=replace(run.data, columns="", labels="", classes=())), manifest
+        )
     [split] = found.values()
     return split
 

@@ -52,7 +52,9 @@ def fine_tuned(
             train_round(
                 network,
                 round_batches(images, train, generator, compute.device),
-                terms=[cross_entropy(train, images.labels, compute.device)],
+                terms=[
+                    cross_entropy(train, images.labels, compute.device, config.data.class_count)
+                ],
                 optimizer=make_optimizer(list(network.parameters()), train, lr),
                 clip_norm=train.clip_norm,
                 compute=compute,

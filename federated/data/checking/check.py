@@ -94,10 +94,11 @@ def _lacking(one: Surveyed) -> Iterator[str]:
 
 
 def _explained(one: Surveyed) -> str:
-    pair, names = one.summary.counts["train"], one.summary.classes
+    counts, names = one.summary.counts["train"], one.summary.classes
+    *first, last = [f"{count} {name}" for count, name in zip(counts, names, strict=True)]
     return (
-        f"Images of each class in each split: {pair[0]} + {pair[1]} in train of {one.name} are "
-        f"{pair[0]} {names[0]} and {pair[1]} {names[1]}."
+        f"Images of each class in each split: {' + '.join(map(str, counts))} in train of "
+        f"{one.name} are {', '.join(first)} and {last}."
     )
 
 
@@ -107,11 +108,18 @@ def _counts(one: Surveyed) -> dict[str, str]:
         "site": one.name,
         "classes": " + ".join(one.summary.classes),
         "images": str(len(rows)),
-        **{split: f"{counts[split][0]} + {counts[split][1]}" for split in SPLITS},
-        "second class": f"{100 * rows['label'].mean():.0f} %",
+        **{split: " + ".join(map(str, counts[split])) for split in SPLITS},
+        **_share(one),
         "groups": str(one.summary.groups),
         "split": "drawn" if one.summary.drawn else "given",
     }
+
+
+def _share(one: Surveyed) -> dict[str, str]:
+    """Return the share of the second class, where there are two; of more the counts tell it."""
+    if len(one.summary.classes) > 2:
+        return {}
+    return {"second class": f"{100 * one.entry.rows['label'].mean():.0f} %"}
 
 
 def _files(one: Surveyed) -> dict[str, str]:
@@ -162,7 +170,7 @@ def _leaks(leaks: Leaks, threshold: float, sites: Sequence[Surveyed]) -> Iterabl
     yield _block("patients or groups in two places that we drew", list(leaks.straddling))
 
 
-def _pair(row: Mapping[Any, Any], classes: Mapping[str, tuple[str, str]]) -> str:
+def _pair(row: Mapping[Any, Any], classes: Mapping[str, tuple[str, ...]]) -> str:
     alike = "identical" if row["identical"] else f"r = {row['correlation']:.3f}"
     ends = [
         f"{row[f'site_{n}']}/{row[f'split_{n}']} "

@@ -72,7 +72,7 @@ def assign(rows: pd.DataFrame, partition: Partition, *, seed: int, drawn: bool) 
     split = rows["split"].map(SPLITS.index).to_numpy(dtype=np.int64)
     # Where splits are given, what is shared out evenly is each class of each split.
     strata = labels * 3 + (0 if drawn else split)
-    counts, members = counts_of(list(rows["group"]), strata, 6)
+    counts, members = counts_of(list(rows["group"]), strata, 3 * max(2, int(labels.max()) + 1))
     if partition.kind == "column":
         return _by_column(list(rows["hospital"]), members)
     if partition.kind == "patient":
@@ -111,7 +111,7 @@ def _target(counts: Counts, partition: Partition, seed: int) -> Counts:
         return np.outer(even, total)
     if partition.kind == "quantity":
         return np.outer(rng.dirichlet(alpha), total)
-    shares = rng.dirichlet(alpha, 2)  # (classes, sites)
+    shares = rng.dirichlet(alpha, len(total) // 3)  # (classes, sites)
     target: Counts = np.repeat(shares, 3, axis=0).T * total
     return target
 
@@ -119,12 +119,13 @@ def _target(counts: Counts, partition: Partition, seed: int) -> Counts:
 def _claims(target: Counts, drawn: bool) -> list[Claim]:
     """Return what every hospital needs however small its share: see :func:`_check`."""
     claims: list[Claim] = []
+    every = range(target.shape[1])
     for site in range(len(target)):
         if drawn:
-            label = int(target[site, 3:].sum() > target[site, :3].sum())
-            claims += [(site, range(3 * label, 3 * label + 3), 3), (site, range(6), 3)]
+            label = int(target[site].reshape(-1, 3).sum(axis=1).argmax())
+            claims += [(site, range(3 * label, 3 * label + 3), 3), (site, every, 3)]
         else:
-            claims += [(site, (split, 3 + split), 1) for split in (0, 2)]
+            claims += [(site, every[split::3], 1) for split in (0, 2)]
     return claims
 
 
@@ -132,7 +133,7 @@ def _check(counts: Counts, chosen: npt.NDArray[np.int64], sites: int, drawn: boo
     """Refuse hospitals with under three groups, or without a given training and test image."""
     for site in range(sites):
         held = counts[chosen == site]
-        given = held.sum(axis=0).reshape(2, 3).sum(axis=0)
+        given = held.sum(axis=0).reshape(-1, 3).sum(axis=0)
         if len(held) < 3 if drawn else not (given[0] and given[2]):
             raise UserError(
                 f"{len(counts)} patients or groups of near-duplicates cannot fill the splits of "

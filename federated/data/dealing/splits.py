@@ -45,7 +45,7 @@ def split_groups(
     Raises:
         UserError: too few groups to fill all splits.
     """
-    counts, members = counts_of(groups, labels, 2)
+    counts, members = counts_of(groups, labels, max(2, int(labels.max()) + 1))
     shares = np.array([1 - val_fraction - test_fraction, val_fraction, test_fraction])
     target = np.outer(shares, counts.sum(axis=0))  # (splits, classes)
     chosen = deal(counts, target, largest_first(counts, seed), _first_claims(counts, shares))

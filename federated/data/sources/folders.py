@@ -39,7 +39,7 @@ def datasets(data: Data, dealing: Dealing) -> DataSets:
     places, around = _sites(folder, labels)
 
     def listed(site: str) -> Listing:
-        listing = class_folders(places[site], labels)
+        listing = class_folders(places[site], labels, data.classes)
         if site != min(places):
             return listing
         # What lies beside the sites' folders is told once, with the first site.
@@ -63,12 +63,13 @@ def _sites(folder: Path, labels: Mapping[str, int]) -> tuple[dict[str, Path], Tr
     return {site_of(name): folder / name for name in tree.folders}, tree
 
 
-def class_folders(folder: Path, labels: Mapping[str, int]) -> Listing:
+def class_folders(folder: Path, labels: Mapping[str, int], named: tuple[str, ...] = ()) -> Listing:
     """List one site.
 
     Args:
         folder: of its classes.
         labels: names of classes beyond the usual.
+        named: ``data.classes``.
 
     Raises:
         UserError: there is no class, or none of its images.
@@ -80,9 +81,10 @@ def class_folders(folder: Path, labels: Mapping[str, int]) -> Listing:
     for name in tree.folders:
         label = label_of(name, labels)
         if label is None:
+            which = named[0] if named else "0 (or 1 for the class to be found)"
             skipped.append(
-                f"{folder / name}: '{name}' is no known class; set data.labels = {name}=0 "
-                "(or 1 for the class to be found), or remove the folder"
+                f"{folder / name}: '{name}' is no known class; set data.labels = {name}={which}, "
+                "or remove the folder"
             )
             continue
         images, left, broken = _images(folder / name)
@@ -96,7 +98,7 @@ def class_folders(folder: Path, labels: Mapping[str, int]) -> Listing:
             else f"{folder}: holds no folder of a class such as covid or non-covid; rename the "
             "folders or set data.labels"
         )
-    classes = class_names((row[0].partition("/")[0], row[1]) for row in rows)
+    classes = class_names(((row[0].partition("/")[0], row[1]) for row in rows), named)
     table = table_of(rows)
     notes = [*notes, *class_notes(table, classes)]
     return Listing(folder, folder, table, tuple(notes), tuple(skipped), classes)

@@ -24,12 +24,19 @@ MOST_NAMES = 3
 """Of one class that are told; a class may be several of the user's."""
 
 
-def class_names(named: Iterable[tuple[str, int]]) -> tuple[str, str]:
-    """Return what the classes 0 and 1 are called, in a user's own words.
+class OwnClasses(dict[str, int]):
+    """Names of the classes of ``data.classes``, beside which there are no usual ones."""
+
+
+def class_names(named: Iterable[tuple[str, int]], given: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return what the classes are called, in a user's own words.
 
     Args:
         named: each word for a class, and which class it is; in any order, any number of times.
+        given: the names in ``data.classes``, if there are any.
     """
+    if given:
+        return given
     words = sorted({(word.strip(), label) for word, label in named})
     return _name_of(0, words), _name_of(1, words)
 
@@ -48,7 +55,8 @@ def label_of(text: str, more: Mapping[str, int] = MappingProxyType({})) -> int |
         more: names beyond the usual ones, which they override.
     """
     named = {_plain(name): label for name, label in more.items()}
-    return named.get(_plain(text), _LABELS.get(_plain(text)))
+    usual = {} if isinstance(more, OwnClasses) else _LABELS
+    return named.get(_plain(text), usual.get(_plain(text)))
 
 
 def _plain(text: str) -> str:
@@ -59,15 +67,30 @@ def labels_of(data: Data) -> Mapping[str, int]:
     """Return the user's names of classes.
 
     Raises:
-        UserError: one stands for neither 0 nor 1.
+        UserError: one stands for no class.
     """
     named = pairs(data.labels, "data.labels")
+    if data.classes:
+        return _labels_of_own(data.classes, named)
     for name, value in named.items():
         if value not in ("0", "1"):
             raise UserError(
                 f"data.labels has {name}={value}; write 1 for the class to be found, else 0"
             )
     return {name: int(value) for name, value in named.items()}
+
+
+def _labels_of_own(classes: tuple[str, ...], named: Mapping[str, str]) -> OwnClasses:
+    """Return the names in ``data.classes``, and those that ``data.labels`` gives one of them."""
+    labels = OwnClasses(zip(classes, range(len(classes)), strict=True))
+    for name, value in named.items():
+        if value not in labels:
+            raise UserError(
+                f"data.labels has {name}={value}; with data.classes write one of "
+                f"{', '.join(classes)} behind the ="
+            )
+        labels[name] = labels[value]
+    return labels
 
 
 def pairs(text: str, setting: str) -> Mapping[str, str]:

@@ -26,7 +26,7 @@ class Listing:
             sorted by path.
         notes: what is missing or was left out by rule, for the user.
         skipped: a sentence for each unusable row, file or folder that was left out.
-        classes: what the classes 0 and 1 are called.
+        classes: what the classes are called, from 0.
     """
 
     root: Path
@@ -34,7 +34,7 @@ class Listing:
     rows: pd.DataFrame
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
-    classes: tuple[str, str] = CLASSES
+    classes: tuple[str, ...] = CLASSES
 
     @property
     def drawn(self) -> bool:
@@ -49,7 +49,7 @@ def table_of(rows: list[Row]) -> pd.DataFrame:
     return table.assign(hospital="")
 
 
-def class_notes(rows: pd.DataFrame, classes: tuple[str, str]) -> tuple[str, ...]:
+def class_notes(rows: pd.DataFrame, classes: tuple[str, ...]) -> tuple[str, ...]:
     """Return what to tell a user whose data set lacks one of the classes that are called so."""
     there = set(rows["label"])
     return tuple(

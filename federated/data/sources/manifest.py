@@ -16,13 +16,15 @@ from federated.lazy import pd
 
 MANIFEST_COLUMNS = ("path", "site", "group", "label", "split", "sha256", "width", "height")
 NUMBERS = ("label", "width", "height")
+MOST_CLASSES = 100
+"""What labels of a cache entry are below, whose classes the settings of a run name."""
 
 
-def write_manifest(frame: pd.DataFrame, path: Path) -> None:
+def write_manifest(frame: pd.DataFrame, path: Path, classes: int = 2) -> None:
     """Write a full manifest as CSV or parquet (by suffix), whole or not at all."""
     frame = frame.loc[:, list(MANIFEST_COLUMNS)]
     first = 2 if path.suffix == ".csv" else 1  # below the header
-    _check_full(frame.set_axis(range(first, first + len(frame)), axis=0), path)
+    _check_full(frame.set_axis(range(first, first + len(frame)), axis=0), path, classes)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if path.suffix == ".csv":
@@ -34,7 +36,7 @@ def write_manifest(frame: pd.DataFrame, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def read_manifest(path: Path) -> pd.DataFrame:
+def read_manifest(path: Path, classes: int = 2) -> pd.DataFrame:
     """Read a full manifest with exactly :data:`MANIFEST_COLUMNS`; numbers are int64, the rest text.
 
     Raises:
@@ -47,18 +49,19 @@ def read_manifest(path: Path) -> pd.DataFrame:
         bad = ~frame[column].str.fullmatch(r"\d{1,9}").astype(bool)
         _refuse(frame, bad, path, f"has {column} '{{{column}}}'; make it a number")
     frame = frame.astype(dict.fromkeys(NUMBERS, "int64"))
-    _check_full(frame, path)
+    _check_full(frame, path, classes)
     return frame.reset_index(drop=True)
 
 
-def _check_full(frame: pd.DataFrame, path: Path) -> None:
+def _check_full(frame: pd.DataFrame, path: Path, classes: int) -> None:
     if frame.empty:
         raise UserError(f"{path}: lists no image; add a row per image")
     for bad, complaint in path_and_site_checks(frame):
         _refuse(frame, bad, path, complaint)
+    remedy = "use 1 for COVID and 0 for not" if classes == 2 else f"use 0 to {classes - 1}"
     checks: dict[str, tuple[pd.Series, str]] = {
         "group": (frame["group"].str.len() > 0, "name the patient or group"),
-        "label": (frame["label"].isin([0, 1]), "use 1 for COVID and 0 for not"),
+        "label": (frame["label"] < classes, remedy),
         "split": (frame["split"].isin(SPLITS), "use train, val or test"),
         "sha256": (frame["sha256"].str.fullmatch("[0-9a-f]{64}").astype(bool), "use 64 hex digits"),
         "width": (frame["width"] > 0, "use pixels above 0"),

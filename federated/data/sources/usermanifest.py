@@ -175,7 +175,10 @@ def list_images(data: Data, site: str, column: str = "") -> Listing:
         UserError: some images have a split and some have none.
     """
     rows, skipped = _rows(data, column)
-    path, classes = _path(data), class_names(zip(rows["class"], rows["label"], strict=True))
+    path, classes = (
+        _path(data),
+        class_names(zip(rows["class"], rows["label"], strict=True), data.classes),
+    )
     if site:
         rows = rows[rows["site"] == site]
     rows = rows.sort_values("path", ignore_index=True)
