@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from federated.config.given import Given, parse_overrides, with_scenario
+from federated.config.rollout import Calendar
 from federated.config.study import parse
 from federated.data import site_names
 from federated.errors import UserError
@@ -75,11 +76,10 @@ def _until(given: Given, week: float) -> dict[str, Hospital]:
     def cut(windows: Windows) -> Windows:
         return tuple((start, min(end, week)) for start, end in windows if start < week)
 
-    as_written = dict.fromkeys(("go_live", "leave", "outages", "garbage", "new_scanner"), "")
     return {
         name: replace(
             hospital,
-            calendar=replace(hospital.calendar, **as_written),
+            calendar=_without_moments(hospital.calendar),
             go_live=min(hospital.go_live, week),
             leave=min(hospital.leave, week),
             outages=cut(hospital.outages),
@@ -88,6 +88,11 @@ def _until(given: Given, week: float) -> dict[str, Hospital]:
         )
         for name, hospital in hospitals.items()
     }
+
+
+def _without_moments(calendar: Calendar) -> Calendar:
+    """Return a calendar but for its moments as they were written."""
+    return replace(calendar, go_live="", leave="", outages="", garbage="", new_scanner="")
 
 
 def folder_name(text: str) -> str:
