@@ -114,5 +114,5 @@ def test_a_folded_table_is_printed(tmp_path: Path, browser: Any) -> None:
     visible += "{contentVisibilityAuto: true})"
     assert not shown.evaluate(visible)
     shown.emulate_media(media="print")
-    assert shown.evaluate(visible)
+    shown.wait_for_function(visible, timeout=5000)  # a frame has to be laid out anew
     shown.close()
