@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from test_plots import (
     METHOD_NAMES,
@@ -18,6 +19,8 @@ from test_plots import (
 )
 
 from federated.report import write_summary
+from federated.report.markup import section
+from federated.report.page import document
 
 pytestmark = pytest.mark.browser
 
@@ -98,4 +101,18 @@ def test_a_button_hides_its_hospital_in_every_panel_also_by_the_keyboard(
     assert button.get_attribute("aria-pressed") == "false"
     shown.keyboard.press("Enter")
     assert all(shown.evaluate(visible, name))
+    shown.close()
+
+
+def test_a_folded_table_is_printed(tmp_path: Path, browser: Any) -> None:
+    rows = pd.DataFrame({"site": ["alder", "birch"], "method": ["fedavg", "local"]})
+    folded = tmp_path / "page.html"
+    folded.write_text(document("folded", [section("Rows", rows, "two", most=1)]), encoding="utf-8")
+    shown = browser.new_page()
+    shown.goto(folded.as_uri())
+    visible = "() => document.querySelector('details table').checkVisibility("
+    visible += "{contentVisibilityAuto: true})"
+    assert not shown.evaluate(visible)
+    shown.emulate_media(media="print")
+    shown.wait_for_function(visible, timeout=5000)  # a frame has to be laid out anew
     shown.close()

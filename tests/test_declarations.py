@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -11,7 +12,7 @@ from federated.commands.questions import _OPTIONS
 from federated.errors import UserError
 from federated.plots.plot import Plot
 from federated.report.gallery import declared, plot_in
-from federated.report.markup import picture
+from federated.report.markup import picture, section
 
 SHARED = {
     "answers": {"answer", "sooner"},
@@ -65,6 +66,14 @@ def test_a_name_of_no_figure_is_refused_and_gets_no_other_s_caption(
 ) -> None:
     with pytest.raises(UserError, match=f"'{name}' is the name of no figure; there are conv"):
         plot_in(name)
+
+
+def test_a_sentence_of_a_table_is_no_name_that_is_cut_off() -> None:
+    told = "With consilium phantom-1 reached its target 14 weeks sooner."
+    page = section("In words", pd.DataFrame({"hospital by hospital": [told]}), "the same")
+    assert f"<td>{told}</td>" in page and 'scope="row"' not in page
+    named = pd.DataFrame({"site": ["alder"], "method": ["fedavg"]})
+    assert '<th scope="row">alder</th><td>fedavg</td>' in section("Named", named, "two")
 
 
 @pytest.mark.parametrize(("inches", "is_narrow"), [(plots.SINGLE, True), (plots.DOUBLE, False)])

@@ -71,6 +71,9 @@ def test_a_page_of_patients_holds_no_image_unless_it_is_asked_for(
     assert not list(run.files.plots.glob("e[mx]*"))
     page = write_summary(run, patients=True).read_text()
     assert all(name in page for name in of_images)
+    assert len(list(run.files.plots.glob("e[mx]*"))) == 2
+    write_summary(run)
+    assert not list(run.files.plots.glob("e[mx]*"))
 
 
 def test_an_embedding_is_that_of_the_hospitals_own_model(run_tiny: RunTiny) -> None:

@@ -15,7 +15,7 @@ from federated.config.given import parse_overrides
 from federated.config.study import parse
 from federated.data import site_names
 from federated.errors import UserError
-from federated.questions.alternatives import changed, changes_of, folder_name
+from federated.questions.alternatives import changed, changes_of, folder_name, lies_beyond
 from federated.questions.what_if import (
     AS_IT_IS,
     EVERYONE,
@@ -50,6 +50,25 @@ def test_an_alternative_is_settings_with_or_without_the_word_rollout() -> None:
         "rounds": "3",
     }
     assert changes_of("hospital.a.garbage=") == {"rollout.hospital.a.garbage": ""}
+
+
+@pytest.mark.parametrize(
+    ("change", "is_beyond"),
+    [
+        ("hospital.phantom-2.outages=30-32", True),
+        ("hospital.phantom-2.outages=9-32", False),
+        ("hospital.phantom-1.outages=2-3,30", True),
+        ("hospital.phantom-2.leave=11 hospital.phantom-3.new-scanner=10", True),
+        ("hospital.phantom-2.leave=11 hospital.phantom-3.new-scanner=9.5", False),
+        ("hospital.phantom-2.outages=30-32 rounds=40", False),
+        ("hospital.phantom-2.uplink=1", False),
+    ],
+)
+def test_a_change_after_the_last_week_is_known(change: str, is_beyond: bool) -> None:
+    """Round 3 is the week from 2 to 3, which the scenario itself has as an outage."""
+    as_it_is = changed(GIVEN, {})
+    assert lies_beyond(as_it_is, changed(GIVEN, changes_of(change)), 10.0) == is_beyond
+    assert lies_beyond(as_it_is, as_it_is, 10.0)
 
 
 def test_a_hospital_s_name_keeps_its_underscores() -> None:

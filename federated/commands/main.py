@@ -165,12 +165,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def _given_anew(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of ``consilium run``."""
-    from federated.config.given import parse_overrides, read_config
+    from federated.config.given import read_given
 
-    file, settings = arguments.config, list(arguments.settings)
-    if file is not None and "=" in str(file):
-        file, settings = None, [str(file), *settings]
-    return {**read_config(file), **parse_overrides(settings)}
+    return read_given(arguments.config, arguments.settings)
 
 
 def _given_before(arguments: argparse.Namespace) -> dict[str, Any]:

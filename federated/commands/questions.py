@@ -15,7 +15,7 @@ def add(commands: Any) -> None:
     """Add a command for each question to the command's subparsers."""
     for name, meaning in MEANINGS.items():
         parser = commands.add_parser(name, help=meaning, description=meaning)
-        parser.add_argument("config", type=Path, help="a .toml file")
+        parser.add_argument("config", type=Path, nargs="?", help="a .toml file; none: all defaults")
         parser.add_argument("settings", nargs="*", metavar="key=value", help="overrides")
         parser.add_argument(
             "--to", type=Path, help=f"folder of the runs and the answer (runs/NAME-{name})"
@@ -74,18 +74,17 @@ _OPTIONS = {"contribution": _contribution, "order": _order, "unseen": _unseen, "
 
 
 def _ask(arguments: argparse.Namespace) -> None:
-    from federated.config.given import parse_overrides, read_config, with_scenario
+    from federated.config.given import read_given, with_scenario
     from federated.config.study import parse
-    from federated.plots.terminal import printed
+    from federated.plots.terminal import printed, wrapped
     from federated.questions import question_named
     from federated.questions.trials import ready
 
-    overrides = parse_overrides(arguments.settings)
-    given = with_scenario({**read_config(arguments.config), **overrides, "folder": ""})
+    given = with_scenario({**read_given(arguments.config, arguments.settings), "folder": ""})
     name = arguments.question
     folder = arguments.to or Path("runs") / f"{parse(given).common.name}-{name}"
     ready(given)
     finding = question_named(name)(given, folder, **arguments.options(arguments))
     table, pictures = finding.write(folder / name)
-    print(f"{finding.words}\n\n{printed(finding.text)}\n")
+    print("\n".join([*wrapped(finding.words), "", printed(finding.text), ""]))
     print(f"table:   {table}\npicture: {', '.join(map(str, pictures))}")

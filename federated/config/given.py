@@ -108,6 +108,20 @@ def read_config(path: Path | None) -> dict[str, Any]:
     return {**given, "modules": os.pathsep.join(dict.fromkeys(folders))}
 
 
+def read_given(path: Path | None, words: Iterable[str]) -> dict[str, Any]:
+    """Return the settings of a configuration file, if there is one, and those that go before them.
+
+    Args:
+        path: The file; what holds a ``=`` is no file but the first of the settings.
+        words: Settings as ``key=value``.
+
+    Raises:
+        UserError: as for ``read_config`` and ``parse_overrides``.
+    """
+    first = [] if path is None or "=" not in str(path) else [str(path)]
+    return {**read_config(None if first else path), **parse_overrides([*first, *words])}
+
+
 def with_scenario(given: Given) -> dict[str, Any]:
     """Return ``given`` with the scenario's own file, if it names one, read into it.
 

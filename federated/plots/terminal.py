@@ -20,6 +20,8 @@ MOST_ROWS = 60
 """Rows that are printed, since a terminal has no use for a thousand; files have all."""
 LONGEST_LINE = 100
 """Letters of a line of text; a table may be wider."""
+FEWEST_LETTERS = 12
+"""Of a column that names rows and has longer words."""
 GAP = 2
 """Blanks between two columns."""
 
@@ -100,8 +102,14 @@ def _fitting(columns: Sequence[_Column], most: int) -> list[list[_Column]]:
 def _keys(columns: Sequence[_Column], most: int) -> list[_Column]:
     """Return the one or two first columns, which name the row: two if both are short texts."""
     two = list(columns[:2])
-    are_short = not any(one.is_number for one in two) and _least(two) <= most / 2
-    return two if are_short else two[:1]
+    if len(two) < 2 or any(one.is_number for one in two):
+        return two[:1]
+    room = most // 2 - two[0].least - GAP
+    if room < min(two[1].least, FEWEST_LETTERS):
+        return two[:1]
+    # A long word of the second goes on in the next line: each table says whose its rows are.
+    two[1].least = min(two[1].least, room)
+    return two
 
 
 def _least(columns: Sequence[_Column]) -> int:

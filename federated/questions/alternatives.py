@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from federated.config.given import Given, parse_overrides, with_scenario
+from federated.config.rollout import Calendar
 from federated.config.study import parse
 from federated.data import site_names
 from federated.errors import UserError
 from federated.questions.hospital_tables import one_table_each, without_tables
 from federated.questions.trials import ready, the_method
-from federated.rollout.scenario import scenario_of
+from federated.rollout.scenario import Hospital, Windows, scenario_of
 
 SAME = ("folder", "name", "seeds", "rollout.scenario", "data.cache")
 """What cannot differ between the runs that are compared."""
@@ -52,6 +53,46 @@ def changed(given: Given, changes: Mapping[str, Any]) -> dict[str, Any]:
     every = replace(common.rollout, only="")
     scenario = scenario_of(every, common.calendars, site_names(common))
     return {**without_tables(settings), **one_table_each(scenario.hospitals.values()), **single}
+
+
+def lies_beyond(as_it_is: Given, other: Given, last_week: float) -> bool:
+    """Return whether two configurations differ only in moments after a week.
+
+    Args:
+        as_it_is: A configuration as ``changed`` returns it.
+        other: The same.
+        last_week: When the simulation of the first has ended.
+    """
+    if without_tables(as_it_is) != without_tables(other):
+        return False
+    return _until(as_it_is, last_week) == _until(other, last_week)
+
+
+def _until(given: Given, week: float) -> dict[str, Hospital]:
+    """Return the hospitals of a scenario as if nothing came after a week."""
+    common = parse(given).common
+    hospitals = scenario_of(common.rollout, common.calendars, site_names(common)).hospitals
+
+    def cut(windows: Windows) -> Windows:
+        return tuple((start, min(end, week)) for start, end in windows if start < week)
+
+    return {
+        name: replace(
+            hospital,
+            calendar=_without_moments(hospital.calendar),
+            go_live=min(hospital.go_live, week),
+            leave=min(hospital.leave, week),
+            outages=cut(hospital.outages),
+            garbage=cut(hospital.garbage),
+            new_scanner=min(hospital.new_scanner, week),
+        )
+        for name, hospital in hospitals.items()
+    }
+
+
+def _without_moments(calendar: Calendar) -> Calendar:
+    """Return a calendar but for its moments as they were written."""
+    return replace(calendar, go_live="", leave="", outages="", garbage="", new_scanner="")
 
 
 def folder_name(text: str) -> str:

@@ -21,7 +21,7 @@ from federated.plots.rows import LINE, MOST_ROWS, heights, over_seeds, rows_axis
 from federated.plots.style import DOUBLE, legend_below, panels, short, site_looks, styled
 from federated.plots.text import TextColumns, text_table
 from federated.plots.time_axis import unit_of, when
-from federated.questions.alternatives import alternatives, checked, folder_name
+from federated.questions.alternatives import alternatives, checked, folder_name, lies_beyond
 from federated.questions.finding import Finding
 from federated.questions.trials import kept_auc, the_method, trial
 from federated.rollout.scenario import HOURS_PER_WEEK
@@ -73,11 +73,17 @@ def ask(given: Given, folder: Path, *, texts: Sequence[str]) -> Finding:
     numbers = compared(outcomes)
     words = (
         f"{method}, {len(outcomes)} runs; every seed is compared with itself. Everyone: means over "
-        "hospitals, of when over those\nthat reached the target. Target: that of the scenario as "
-        "it is, else the hospital's mean validation AUC alone in its\nlast quarter of evaluations. "
-        "AUC of the models kept by validation; hours and weeks are virtual.\n"
+        "hospitals, of when over those that reached the target. Target: that of the scenario as "
+        "it is, else the hospital's mean validation AUC alone in its last quarter of evaluations. "
+        "AUC of the models kept by validation; hours and weeks are virtual. "
         f"{effort_of_runs(runs)}"
     )
+    last_week = run.last_hour / HOURS_PER_WEEK
+    for text in (t for t, s in others.items() if lies_beyond(as_it_is, s, last_week)):
+        words += (
+            f" NOTE: {text} lies beyond the {last_week:.3g} weeks that are simulated, so it "
+            "changes nothing; set more rounds."
+        )
     pictured = figure(numbers, unit_of(run))
     return Finding(words, numbers, table(run, numbers), pictured, formats=("png", "pdf"))
 

@@ -80,6 +80,8 @@ def _drawn(run: Run, prefix: str, *, patients: bool, report: Progress) -> Iterat
         try:
             wide, narrow = draw(), draw(width=SINGLE)
         except NothingToDrawError:
+            # Of an earlier page, perhaps with patients, and of none that is made now.
+            (run.files.plots / f"{name}.png").unlink(missing_ok=True)
             continue
         save(wide, run.files.plots / name)
         wide.set_layout_engine("none")  # it is laid out by now, which takes as long as to draw it
@@ -96,7 +98,7 @@ def _each_hospital(run: Run, drawn: Pictures) -> Iterator[str]:
     table, (_, note) = site_table(run), shown_in(run)
     marked = any(table[column].str.endswith(BEHIND).any() for column in (FINAL_AUC, KEPT_AUC))
     mark = mark_of(standings(run, USED).reference) if marked else ""
-    words = "; ".join(text for text in (CHOSEN, note, mark) if text)
+    words = ". ".join(text for text in (CHOSEN, note, mark) if text)
     yield section("Test AUC of each hospital", table, words)
     meanings = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in MODELS.items())
     yield f"<details open><summary>Which model is which</summary><dl>{meanings}</dl></details>"

@@ -62,7 +62,11 @@ def _html(table: pd.DataFrame, title: str) -> str:
     lines, before = [], None
     for row in table.itertuples(index=False, name=None):
         cells = [_cell(str(n), text) for n, text in zip(table.columns[1:], row[1:], strict=True)]
-        first = f'<th scope="row">{escape(row[0])}</th>'
+        # A sentence heads no row, and is never cut off as a long name is.
+        is_name = len(row) > 1
+        first = (
+            f'<th scope="row">{escape(row[0])}</th>' if is_name else f"<td>{escape(row[0])}</td>"
+        )
         lines.append(
             f"<tr{' class=first' if row[0] != before else ''}>{first}{''.join(cells)}</tr>"
         )
