@@ -23,7 +23,7 @@ import tomli_w
 
 from federated.deploy import processes
 from federated.deploy.credentials import make_certificates, make_node_key
-from federated.deploy.processes import environment, free_ports
+from federated.deploy.processes import PROGRAMS, environment, free_ports
 from federated.errors import UserError
 from federated.storage import PRIVATE_FOLDER, write_bytes
 
@@ -186,8 +186,8 @@ def lay_out(deployment: Deployment) -> None:
 
 
 def in_venv(words: list[str]) -> list[str]:
-    """Return a command with the program that lies beside this Python, as Flower's do."""
-    program = Path(sys.executable).parent / words[0]
+    """Return a command with the program that was installed for this Python, as Flower's are."""
+    program = PROGRAMS / words[0]
     if not program.exists():
         raise UserError(f"{program} is not there; install Flower: pip install 'flwr[simulation]'.")
     return [str(program), *words[1:]]

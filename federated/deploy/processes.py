@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +19,8 @@ PR_SET_PDEATHSIG = 1
 GRACE = 10.0
 """Seconds between asking a process to end and ending it."""
 
+PROGRAMS = Path(sysconfig.get_path("scripts"))
+"""Where Flower's programs are installed; a system's own Python may lie elsewhere."""
 ENVIRONMENT = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -35,7 +38,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         **more: Variables beside.
     """
     # A process looks for flower-superexec and flwr-clientapp by name.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    path = f"{PROGRAMS}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**os.environ, **ENVIRONMENT, "FLWR_HOME": str(home), "PATH": path, **more}
 
 
