@@ -10,7 +10,7 @@ from pathlib import Path
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
-from clients import egress, finish, masking, pooled, work
+from clients import describing, egress, finish, masking, pooled, work
 from clients.node import (
     NodeConfigError,
     NotHereError,
@@ -162,6 +162,14 @@ def register(message: Message, context: Context) -> Message:
     own = {"named": 1.0} if "site" in context.node_config else {}
     reports = [Report(name, "train", "current", count, own) for name, count in counts]
     return pack_reply(message, None, reports)
+
+
+@app.query(Action.STATISTICS.handler)
+def tell_of_data(message: Message, context: Context) -> Message:
+    """Tell of the hospital's images, in counts."""
+    order, sites = members(message, context)
+    alone = "site" in context.node_config
+    return pack_reply(message, None, [describing.told(s, order, alone=alone) for s in sites])
 
 
 @app.train()

@@ -118,9 +118,11 @@ def received(message: Message) -> Order:
         raise OtherCodeError(f"server {code:.80}, site {code_digest()}")
     order = unpack_order(message)
     check_order(order)
-    registers = message.metadata.message_type == Action.REGISTER
-    if registers != (not order.site) or registers != (order.round == 0):
-        raise BadOrderError("only registration is about all sites of a node, and in round 0")
+    action = message.metadata.message_type
+    if (action == Action.REGISTER) != (not order.site):
+        raise BadOrderError("only registration is about all sites of a node")
+    if (action in (Action.REGISTER, Action.STATISTICS)) != (order.round == 0):
+        raise BadOrderError("only registration and what is asked of the data are in round 0")
     return order
 
 

@@ -22,6 +22,7 @@ from federated.rollout.scenario import scenario_of
 from federated.runs.folder import choose_folder, claimed
 from server.advice import Advice, tell_plainly
 from server.cell import Cell
+from server.data_statistics import ask_of_data
 from server.grids import SummingGrid, summing
 from server.hosts import Host
 from server.opening import opened
@@ -63,6 +64,11 @@ def main(grid: Grid, context: Context) -> None:
         named = [site for site, host in hosts.items() if host.named]
         advice = Advice(folder.absolute(), record.run, is_flowers, named)
         start = partial(open_cell, summing(grid), record, hosts, study.by_method, advice)
+        if study.common.statistics.ask != "no":
+            ask_of_data(start, cells, study)
+        if study.common.statistics.ask == "only":
+            record.emit("run-ended")
+            return
         SideBySide(cells, start, lanes, relay, bool(study.common.calendars)).run()
         record.emit("run-ended")
 

@@ -12,6 +12,7 @@ from federated.errors import UserError
 
 if TYPE_CHECKING:
     from federated.config.common import Common
+    from federated.config.given import Given
     from federated.config.study import Study
     from federated.data.checking.survey import Surveyed
 
@@ -63,14 +64,20 @@ def config_of(words: list[str]) -> "Common":
 
 def study_of(words: list[str]) -> "Study":
     """Return the study of at most one .toml file and key=value words."""
-    from federated.config.given import parse_overrides, read_config
     from federated.config.study import parse
+
+    return parse(given_of(words))
+
+
+def given_of(words: list[str]) -> "Given":
+    """Return what at most one .toml file and key=value words say."""
+    from federated.config.given import parse_overrides, read_config
 
     files = [word for word in words if "=" not in word]
     if len(files) > 1:
         raise UserError(f"'{files[1]}' is one file too many; give one config and key=value words.")
     given = read_config(Path(files[0]) if files else None)
-    return parse({**given, **parse_overrides(word for word in words if "=" in word)})
+    return {**given, **parse_overrides(word for word in words if "=" in word)}
 
 
 def _surveyed(arguments: argparse.Namespace) -> "tuple[Common, tuple[Surveyed, ...]]":

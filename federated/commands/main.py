@@ -22,6 +22,7 @@ from federated.commands import (
     node,
     policy,
     questions,
+    statistics,
     sweep,
     unseen,
 )
@@ -129,6 +130,7 @@ def _parser() -> tuple[Parser, Any]:
     report.set_defaults(call=lambda a: write_reports(a.folders, a.to, patients=a.patients))
 
     data.add(commands)
+    statistics.add(commands)
     policy.add(commands)
     ledger.add(commands)
     answers.add(commands)

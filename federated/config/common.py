@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from federated.config.asking import Statistics
 from federated.config.boundary import Egress
 from federated.config.engine import Engine
 from federated.config.evaluation import Compare, Evaluation, Keep
@@ -45,5 +46,6 @@ class Common:
     engine: Engine = field(default_factory=Engine)
     rollout: Rollout = field(default_factory=Rollout)
     compare: Compare = field(default_factory=Compare)
+    statistics: Statistics = field(default_factory=Statistics)
     calendars: tuple[tuple[str, Calendar], ...] = ()
     """Tables of the scenario: ``hospital.NAME`` or ``group.NAME``, in the order written."""

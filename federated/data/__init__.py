@@ -94,6 +94,22 @@ def load_site(config: Common, site: str, *, alone: bool = False) -> SiteData:
     Raises:
         UserError: no such hospital, or its images are unusable.
     """
+    folder = _recipe(config, site, alone).publish(lambda done, total: None)
+    data, *_ = entry.load_training(folder, site)
+    return data
+
+
+def load_entry(config: Common, site: str, *, alone: bool = False) -> tuple[entry.CacheEntry, int]:
+    """Return all that the cache has of one hospital, and how many files were left out.
+
+    Arguments and errors are those of ``load_site``.
+    """
+    recipe = _recipe(config, site, alone)
+    found = entry.read(recipe.publish(lambda done, total: None))
+    return found, len(recipe.skipped) + len(found.skipped)
+
+
+def _recipe(config: Common, site: str, alone: bool) -> Recipe:
     known = known_origins(config)
     others = [origin for origin in known.values() if origin.dataset]
     if alone and site not in known and len(others) == 1:
@@ -103,9 +119,7 @@ def load_site(config: Common, site: str, *, alone: bool = False) -> SiteData:
             f"there is no site '{site}' among {len(known)}{did_you_mean(site, known)}; the config "
             "sets which there are"
         )
-    folder = recipe_of(config, known[site]).publish(lambda done, total: None)
-    data, *_ = entry.load_training(folder, site)
-    return data
+    return recipe_of(config, known[site])
 
 
 def prepare(config: Common, report: SiteProgress | None = None) -> tuple[SiteSummary, ...]:

@@ -8,6 +8,7 @@ class Action(StrEnum):
     """A Flower message type: its kind, and for all but the plain ones a name after a dot."""
 
     REGISTER = "query.register"
+    STATISTICS = "query.statistics"
     KEYS = "query.keys"
     SHARES = "query.shares"
     UNMASK = "query.unmask"
@@ -27,6 +28,7 @@ RELEASING = (Action.TRAIN, Action.KEYS, Action.SHARES, Action.UNMASK)
 
 DOING: Mapping[str, str] = {
     Action.REGISTER: "opening",
+    Action.STATISTICS: "telling of its data",
     Action.KEYS: "making keys",
     Action.SHARES: "sharing keys",
     Action.UNMASK: "unmasking",

@@ -22,6 +22,7 @@ from federated.exchange.policy import Policy
 from federated.exchange.reports import FORMS, RATIOS, read_reports
 from federated.exchange.schema import Schema
 from federated.exchange.sharing import TensorSpec
+from federated.exchange.statistics import KEY, withheld
 from federated.exchange.wire import (
     NUMPY,
     BadReplyError,
@@ -111,6 +112,13 @@ class Gate:
     def _withheld(self, report: Report) -> Report:
         """Return a report without what would tell of too few images."""
         minimum, metrics = self.policy.minimum, dict(report.metrics)
+        if form_of(report) == KEY:
+            enough = report.num_examples >= minimum
+            return replace(
+                report,
+                num_examples=report.num_examples if enough else 0,
+                metrics=withheld(metrics, minimum) if enough else {},
+            )
         if 0 < report.num_examples < minimum and report.split == "train":
             raise EgressError(f"{report.num_examples} training images are fewer than {minimum}")
         if minimum and report.split != "train":

@@ -16,6 +16,7 @@ from flwr.app import ConfigRecord, MetricRecord, RecordDict
 
 from federated.exchange.actions import Action
 from federated.exchange.candidates import CANDIDATES
+from federated.exchange.statistics import ALONE, CLASSES, GREY, KEY, PATIENTS, SIZES
 from federated.exchange.wire import BadReplyError, Report, records_of
 
 MOST_EXAMPLES = 2**29 - 1
@@ -103,13 +104,19 @@ CHOSEN: Numbers = {
     "kept_round": is_count,
     **dict.fromkeys((f"chose_{model}" for model in CANDIDATES), is_ratio),
 }
+TOLD: Numbers = {
+    **dict.fromkeys([*CLASSES, *SIZES, *PATIENTS, *ALONE], lambda v: math.isnan(v) or is_count(v)),
+    **dict.fromkeys(GREY, is_ratio),
+    "epsilon": is_amount,
+}
 SERVERS_OWN = ("bytes_up", "bytes_down")
 """What the server itself records of a site."""
-DECLARED = frozenset([*MEASURED, *SEEN, *TRAINED, *CHOSEN, *SERVERS_OWN, "num_examples"])
+DECLARED = frozenset([*MEASURED, *SEEN, *TRAINED, *CHOSEN, *TOLD, *SERVERS_OWN, "num_examples"])
 
 TRAINING = {("train", "current"): Form(SEEN, TRAINED, terms=True)}
 FORMS: Mapping[str, Mapping[tuple[str, str], Form]] = {
     Action.REGISTER: {("train", "current"): Form(admitted={"named": is_ratio})},
+    Action.STATISTICS: {KEY: Form(admitted=TOLD)},
     Action.TRAIN: TRAINING,
     Action.TRAIN_FROZEN: TRAINING,
     Action.EVALUATE: {(split, "current"): Form(MEASURED) for split in ("val", "test")},

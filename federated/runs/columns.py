@@ -19,3 +19,6 @@ RECEIVED_COLUMNS = (*_WHERE, "action", "bytes", "tensors", "numbers")
 TIMELINE_TYPES = {**_WHERE, "activity": str, "start": float, "end": float}
 """Of ``timeline.csv``: one activity a row, virtual hours since week 0."""
 TIMELINE_COLUMNS = tuple(TIMELINE_TYPES)
+
+DATA_COLUMNS = ("site", "name", "value")
+"""Of ``data_statistics.csv``: one number a row; NaN where it was withheld."""

@@ -9,6 +9,7 @@ FOLDER/
   metrics.csv, metrics.parquet     long form: one number a row
   events.jsonl                     what happened when
   received.csv                     what the server received of whom: digests, for the ledgers
+  data_statistics.csv              what the hospitals told of their data, if they were asked
   timeline.csv                     a rollout in virtual time: who did what from when to when
   METHOD/seed-0/                   the server's side of a cell: checkpoints, shared.safetensors
   sites/SITE/site.log              what went wrong at a site
@@ -106,6 +107,11 @@ class RunFolder:
     def received(self) -> Path:
         """Digests of what the server received, one reply a row."""
         return self.path / "received.csv"
+
+    @property
+    def data_statistics(self) -> Path:
+        """What the hospitals told of their data, one number a row; absent if nobody asked."""
+        return self.path / "data_statistics.csv"
 
     @property
     def timeline(self) -> Path:
