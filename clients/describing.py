@@ -25,7 +25,7 @@ def told(site: Site, order: Order, *, alone: bool) -> Report:
     """
     asked = site.config.statistics
     entry, left_out = load_entry(site.config, site.name, alone=alone)
-    numbers, images = described(entry, left_out, 2), len(entry.rows)
+    numbers, images = described(entry, left_out, site.config.data.class_count), len(entry.rows)
     if asked.epsilon:
         key = noise_key(site, order, "statistics", repr(sorted(numbers.items())).encode())
         numbers = with_noise(numbers, images, asked.epsilon, Stream(key))

@@ -164,9 +164,9 @@ def test_only_marked_settings_may_differ_between_same_numbers() -> None:
         "track",
         "data.cache",
         "server.min-sites",
-            "statistics.ask",
-            "statistics.epsilon",
-            "statistics.minimum",
+        "statistics.ask",
+        "statistics.epsilon",
+        "statistics.minimum",
     }
     asked = {"methods": "fedavg,fedbn", "phantom.sites": 1, "model.start-sha256": "a digest"}
     private = {"privacy.unit": "site", "privacy.clip": 2.0, "privacy.noise": 2.0}

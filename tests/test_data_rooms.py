@@ -23,7 +23,7 @@ FLOORS = (
     ("recipes",),
     ("origins",),
     ("__init__",),
-    ("replaced", "checking", "grouping"),
+    ("replaced", "checking", "grouping", "classes", "described"),
 )
 
 

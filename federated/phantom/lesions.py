@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from federated.phantom.anatomy import Section
-from federated.phantom.canvas import Field, smooth_noise
+from federated.phantom.canvas import Field, exactly, smooth_noise
 
 
 @dataclass(frozen=True)
@@ -189,5 +189,5 @@ def _texture(look: Texture, fine: Field) -> Field:
     if not look.mesh:
         return base
     # The zero crossings of smooth noise form a net.
-    ridges: Field = np.exp(-(fine * fine) / np.float32(0.09))
+    ridges = exactly(np.exp, -(fine * fine) / np.float32(0.09))
     return base + np.float32(look.mesh) * ridges

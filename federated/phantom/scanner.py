@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
 
-from federated.phantom.canvas import Field
+from federated.phantom.canvas import Field, exactly
 from federated.seeding import numpy_generator
 
 Grey = npt.NDArray[np.uint8]
@@ -101,7 +101,7 @@ def acquire(hounsfield: Field, profile: ScannerProfile, rng: np.random.Generator
         image = image + np.float32(profile.noise) * _grain(image.shape, profile.grain, rng)
     low = profile.level - profile.width / 2
     grey = np.clip((image - np.float32(low)) / np.float32(profile.width), 0, 1)
-    grey = grey if profile.gamma == 1 else grey ** np.float32(profile.gamma)
+    grey = grey if profile.gamma == 1 else exactly(np.power, grey, np.float32(profile.gamma))
     grey = grey if profile.bias == 0 else grey * _cupping(grey.shape, profile.bias)
     grey = 1 - grey if profile.inverted else grey
     return _exported((grey * 255 + 0.5).astype(np.uint8), profile, rng)
