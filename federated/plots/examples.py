@@ -91,7 +91,7 @@ def _examples(run: Run, site: str, method: str, seed: int, each: int) -> list[Ex
     return shown
 
 
-def _title(known: Judged, number: int, words: tuple[str, str]) -> str:
+def _title(known: Judged, number: int, words: tuple[str, ...]) -> str:
     return f"{known.scores[number]:.2f} {short(words[known.split.labels[number]], 12)}"
 
 
