@@ -1,0 +1,76 @@
+"""The contrastive memory, if it were shared: whose images are in it?
+
+An attacker who has the embeddings makes that of an image he holds, and looks for its like.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from federated.audit.finding import Case
+from federated.audit.guessing import Floats, membership_numbers, stands_out
+from federated.audit.membership import Pool
+from federated.audit.sizes import Sizes
+from federated.audit.subject import Subject
+from federated.learning.batches import evaluation_slices
+from federated.learning.evaluation import outputs
+from federated.learning.memory import unit
+
+NAME = "Whose images are in the memory, if it were shared?"
+OTHER = "the memory of another hospital, which holds none of these images, tells as much"
+
+
+def remembering(subject: Subject, pool: Pool, sizes: Sizes) -> Iterator[Case]:
+    """Yield the attack on the memory in the hospital's vault; nothing if the method has none.
+
+    The control is a memory made of the same images by the attacker's own network: each is found.
+    """
+    memory = subject.memory()
+    others = [name for name in subject.run.sites if name != subject.site]
+    strange = next((m for name in others if (m := subject.memory(name))), None)
+    if memory is None or strange is None:
+        return
+    inside = torch.unique(memory.ids).numpy()
+    remembered = np.isin(np.arange(len(subject.data.train)), inside)
+    members = subject.inputs(subject.data.train)[torch.from_numpy(remembered)][: sizes.members]
+    outsiders = pool.inputs[pool.members :]
+    held = {
+        "the memory and the shared weights": subject.network(subject.stranger),
+        "the memory, the shared weights and the private layers": subject.network(subject.last),
+    }
+    for sees, network in held.items():
+        both = [embedded(network, x) for x in (members, outsiders)]
+        got, chance, control = (
+            membership_numbers(*(likeness(z, entries) for z in both))
+            for entries in (memory.embeddings, strange.embeddings, both[0])
+        )
+        yield Case(
+            NAME,
+            f"{len(memory)} entries of {len(inside)} images",
+            f"{sees}; the image",
+            got,
+            control,
+            chance,
+            succeeded=stands_out(got),
+            control_succeeded=stands_out(control),
+            why=OTHER if _as_good(chance, got) else "",
+        )
+
+
+def _as_good(chance: tuple, got: tuple) -> bool:  # type: ignore[type-arg]
+    return stands_out(chance) and chance[0].interval.high >= got[0].interval.low
+
+
+@torch.no_grad()
+def embedded(network: nn.Module, x: Tensor) -> Tensor:
+    """Return the embeddings (N, d) of normalised inputs, of length 1, in evaluation mode."""
+    network.eval()
+    parts = [outputs(network, x[s])[1] for s in evaluation_slices(len(x), 64)]
+    return unit(torch.cat([part for part in parts if part is not None]))
+
+
+def likeness(embeddings: Tensor, entries: Tensor) -> Floats:
+    """Return the greatest cosine (N,) of each embedding with the entries of a memory."""
+    return np.asarray((embeddings @ entries.T).amax(dim=1).double().numpy())
