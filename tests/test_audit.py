@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from federated import engine
 from federated.audit.auditing import Audit, audited
 from federated.audit.finding import (
+    AS_IS,
     INCONCLUSIVE,
     NOT_SHOWN,
     SUCCEEDS,
@@ -40,7 +41,7 @@ from federated.runs.reading import load
 
 SMALL = Sizes(
     updates=2,
-    candidates=6,
+    candidates=8,
     search=2,
     members=40,
     shadows=4,
@@ -195,7 +196,7 @@ def test_membership_is_told_of_an_overfitted_model_and_of_no_untrained_one(
 
 
 def case(*, succeeded: bool, control: bool, why: str = "") -> Case:
-    return Case(RECOGNISE, "a", "b", (), (), (), succeeded, control, why)
+    return Case(RECOGNISE, "a", AS_IS, "b", (), (), (), succeeded, control, why)
 
 
 def test_nothing_is_said_where_the_control_fails() -> None:

@@ -13,9 +13,12 @@ INCONCLUSIVE = "inconclusive"
 ERROR = 0.025
 """Of calling a guess more than one, over all that is tried in a case."""
 
+AS_IS = "what the method shares"
+
 COLUMNS = (
     "attack",
     "setting",
+    "variant",
     "sees",
     "of",
     "metric",
@@ -63,6 +66,7 @@ class Case:
     Attributes:
         attack: Its name.
         setting: What was attacked.
+        variant: What a method would have to share for it; ``AS_IS`` is what this one does.
         sees: What the attacker has.
         got: What he got of it.
         control: The same where the attack is known to work.
@@ -74,6 +78,7 @@ class Case:
 
     attack: str
     setting: str
+    variant: str
     sees: str
     got: Sequence[Number]
     control: Sequence[Number]
@@ -92,9 +97,10 @@ class Case:
     @property
     def sentence(self) -> str:
         """The verdict as a sentence."""
+        where = self.setting if self.variant == AS_IS else f"{self.setting}, {self.variant}"
         reason = self.why or "its control does not succeed, so that a failure would say nothing"
         ending = f" ({reason})" if self.verdict == INCONCLUSIVE else ""
-        return f"{self.attack}, {self.setting}: {self.verdict}{ending}."
+        return f"{self.attack} {where}: {self.verdict}{ending}."
 
     def rows(self) -> list[dict[str, object]]:
         """Return one row per number, by ``COLUMNS``."""
@@ -103,7 +109,16 @@ class Case:
             dict(
                 zip(
                     COLUMNS,
-                    (self.attack, self.setting, self.sees, of, n.metric, *n.interval, n.count),
+                    (
+                        self.attack,
+                        self.setting,
+                        self.variant,
+                        self.sees,
+                        of,
+                        n.metric,
+                        *n.interval,
+                        n.count,
+                    ),
                     strict=False,
                 )
             )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from federated.audit.finding import Case
+from federated.audit.finding import AS_IS, Case
 from federated.audit.guessing import Floats, membership_numbers, stands_out
 from federated.audit.sizes import Sizes
 from federated.audit.subject import CPU, Subject
@@ -66,8 +66,9 @@ def membership(subject: Subject, pool: Pool, sizes: Sizes) -> Iterator[Case]:
             scores = guess(network)
             got = membership_numbers(scores[: pool.members], scores[pool.members :])
             yield Case(
-                f"{NAME} By {attack}",
-                setting,
+                NAME,
+                f"by {attack}, from the {setting}",
+                AS_IS,
                 _sees(subject, setting, attack, sizes),
                 got,
                 controlled,

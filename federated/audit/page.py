@@ -8,9 +8,10 @@ from html import escape
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from federated.audit.auditing import Audit
-from federated.audit.finding import COLUMNS, INCONCLUSIVE, NOT_SHOWN, SUCCEEDS, Case
+from federated.audit.finding import AS_IS, COLUMNS, INCONCLUSIVE, NOT_SHOWN, SUCCEEDS, Case
 from federated.audit.membership import NAME as MEMBERSHIP
 from federated.audit.prevalence import NAME as PREVALENCE
 from federated.audit.rebuilding import NAME as REBUILD
@@ -29,9 +30,9 @@ ABOUT = {
     "used it. The control: an update of one image, the scanner layers fixed and known to him.",
     REBUILD: "The attacker has no image. He searches for images that would have made this update. "
     "PSNR and SSIM say how like the originals they are (greater is more alike), and an image is "
-    "identified if it is more like its original than like any other candidate. Only the attacks "
-    "that use the weights are tried. The control is the same search where the scanner layers are "
-    "fixed and known; if it fails the others are not tried, since their failure would say nothing.",
+    "identified if it is more like its original than like any other candidate. Only attacks that "
+    "use the weights are tried. The control is the same search where the scanner layers are fixed "
+    "and known; if it fails the rest is not tried: a failure would say nothing.",
     MEMBERSHIP: "The attacker holds an image and a trained model, and guesses whether the image was "
     "trained on: because the model is so sure of it, or surer than models of his own that never "
     "saw it (LiRA). TPR at 1 % FPR is the share of training images that he names while he names "
@@ -45,6 +46,14 @@ ABOUT = {
     "made himself; chance is the memory of another hospital.",
 }
 """What each attack is, in plain words."""
+
+WRAPPED = "tbody th { white-space: normal; min-width: 9rem; }"
+"""Style of this page alone: a setting is read whole."""
+
+ASIDE = (
+    "Each attack stands beside a control, which is the same attack where it is known to work. If "
+    "the control fails the verdict is “inconclusive”; no verdict says that anything is safe."
+)
 
 LIMITS = (
     "That an attack is not shown to succeed says nothing of a better one, nor of other settings; "
@@ -80,7 +89,7 @@ def _title(audit: Audit) -> str:
 
 def counts(audit: Audit) -> str:
     """Return how many cases ended in each verdict, as a sentence."""
-    verdicts = [case.verdict for case in audit.cases]
+    verdicts = [case.verdict for case in of_method(audit)]
     told = [f"{verdicts.count(v)} × {v}" for v in (SUCCEEDS, NOT_SHOWN, INCONCLUSIVE)]
     return f"{len(verdicts)} cases: {'; '.join(told)}."
 
@@ -96,14 +105,21 @@ def _parts(audit: Audit) -> Iterator[str]:
     }
     facts = " · ".join(f"<b>{escape(k)}</b> {escape(v)}" for k, v in known.items())
     yield (
-        f"<header><h1>{escape(_title(audit))}</h1><div class=answer><p class=question>What does "
-        f"somebody learn of this hospital's patients from what leaves it?</p><p>"
-        f"{escape(counts(audit))} Each attack stands beside a control, which is the same attack "
-        "where it is known to work. If the control fails the verdict is “inconclusive”; no verdict "
-        f"says that anything is safe.</p></div><p class=facts>{facts}</p></header>"
+        f"<style>{WRAPPED}</style><header><h1>{escape(_title(audit))}</h1><div class=answer>"
+        "<p class=question>What does somebody learn of this hospital's patients from what leaves "
+        f"it?</p><p>{escape(counts(audit))} {ASIDE}</p></div><p class=facts>{facts}</p></header>"
     )
-    yield chapter("Verdicts", [section("In one sentence each", _verdicts(audit), "")])
-    for attack in dict.fromkeys(_family(case) for case in audit.cases):
+    yield chapter(
+        "Verdicts",
+        [
+            section(
+                "What the method shares",
+                _verdicts(audit),
+                "what it would be if more or less were shared is told below",
+            )
+        ],
+    )
+    for attack in dict.fromkeys(case.attack for case in audit.cases):
         yield chapter(attack, _told(audit, attack))
     if subject.memory() is None:
         yield chapter(MEMORY, ["<p>The method keeps no memory; there is nothing to attack.</p>"])
@@ -113,30 +129,31 @@ def _parts(audit: Audit) -> Iterator[str]:
     )
 
 
-def _family(case: Case) -> str:
-    return next(name for name in ABOUT if case.attack.startswith(name))
-
-
 def _verdicts(audit: Audit) -> pd.DataFrame:
-    rows = [(_family(c), _setting(c), c.verdict) for c in audit.cases]
+    rows = [(c.attack, c.setting, _verdict(c)) for c in of_method(audit)]
     return pd.DataFrame(rows, columns=["question", "setting", "verdict"])
 
 
-def _setting(case: Case) -> str:
-    how = case.attack.removeprefix(_family(case)).strip()
-    return f"{how}, {case.setting}" if how else case.setting
+def of_method(audit: Audit) -> list[Case]:
+    """Return the cases of what the method shares, and of the memory, which no method does."""
+    return [case for case in audit.cases if case.variant == AS_IS or case.attack == MEMORY]
 
 
 def _told(audit: Audit, attack: str) -> Iterator[str]:
     yield f"<p>{escape(ABOUT[attack])}</p>"
-    cases = [case for case in audit.cases if _family(case) == attack]
+    cases = [case for case in audit.cases if case.attack == attack]
     rows = [
-        (_setting(c), c.sees, *(_joined(n) for n in (c.got, c.control, c.chance)), c.sentence)
+        (
+            c.setting,
+            c.variant,
+            c.sees,
+            *(_joined(n) for n in (c.got, c.control, c.chance)),
+            _verdict(c),
+        )
         for c in cases
     ]
-    columns = ["setting", "the attacker sees", "he gets", "control", "chance", "verdict"]
+    columns = ["setting", "shared", "the attacker sees", "he gets", "control", "chance", "verdict"]
     table = pd.DataFrame(rows, columns=columns)
-    table["verdict"] = [_verdict(case) for case in cases]
     yield section("What he sees and gets", table, "brackets are 95 % intervals")
     if attack == REBUILD and audit.pictures is not None:
         yield _pictures(audit)
@@ -158,8 +175,8 @@ def _pictures(audit: Audit) -> str:
 
 
 @styled
-def _drawn(pictures: object) -> Figure:
-    originals, rebuilt = pictures  # type: ignore[misc]
+def _drawn(pictures: tuple[Tensor, Tensor]) -> Figure:
+    originals, rebuilt = pictures
     count = len(originals)
     figure = Figure(figsize=(0.9 * count, 1.9), layout="constrained")
     for row, images in zip(
@@ -167,7 +184,7 @@ def _drawn(pictures: object) -> Figure:
     ):
         for ax, image in zip(row, images, strict=True):
             ax.set_axis_off()
-            ax.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
+            ax.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     return figure
 
 

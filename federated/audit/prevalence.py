@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from federated.audit.finding import Case, Number
+from federated.audit.finding import AS_IS, Case, Number
 from federated.audit.guessing import Floats
 from federated.audit.sizes import Sizes
 from federated.audit.subject import CPU, Subject
@@ -53,6 +53,7 @@ def prevalence(subject: Subject, sizes: Sizes) -> Iterator[Case]:
     yield Case(
         NAME,
         f"{steps} local steps with the run's optimiser",
+        AS_IS,
         f"the update of {', '.join(sorted(subject.visible))}; {count} updates made of other images",
         _numbers(*got),
         _numbers(*controlled),

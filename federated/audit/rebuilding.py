@@ -50,13 +50,13 @@ def rebuilt(
         parts = [part for part in parts_of(everything) if "weights" in part] if works else []
         tries = {part: Rebuilt(subject, images, kind, part, sizes) for part in parts}
         for name, seen in variants(subject).items():
-            yield _case(images, kind, f"{kind.setting}; {name}", seen, tries, found, works=works)
+            yield _case(images, kind, name, seen, tries, found, works=works)
 
 
 def _case(
     images: Candidates,
     kind: Attacked,
-    setting: str,
+    variant: str,
     seen: Kinds,
     tries: dict[Kinds, "Rebuilt"],
     control: "Rebuilt",
@@ -78,7 +78,8 @@ def _case(
     mean = images.greys.mean(0).expand_as(images.greys)
     return Case(
         NAME,
-        setting,
+        kind.setting,
+        variant,
         f"{in_words(seen)}; the images' classes",
         numbers,
         control.numbers,
@@ -142,7 +143,7 @@ class Rebuilt:
 
     def _in_order(self, greys: Tensor, truth: Tensor) -> Tensor:
         """Return the images of each batch in the order in which they fit the originals best."""
-        from scipy.optimize import linear_sum_assignment
+        from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
         orders = []
         for made, real in zip(greys, truth, strict=True):
@@ -154,4 +155,5 @@ class Rebuilt:
 
 def _inputs(greys: Tensor) -> Tensor:
     """Return greys (K, B, S, S) from 0 to 1 as the network's inputs (K, B, 3, S, S)."""
-    return normalise(greys.flatten(0, 1) * 255).unflatten(0, greys.shape[:2])
+    inputs = normalise(greys.flatten(0, 1) * 255)
+    return inputs.view(*greys.shape[:2], *inputs.shape[1:])

@@ -37,8 +37,8 @@ def remembering(subject: Subject, pool: Pool, sizes: Sizes) -> Iterator[Case]:
     members = subject.inputs(subject.data.train)[torch.from_numpy(remembered)][: sizes.members]
     outsiders = pool.inputs[pool.members :]
     held = {
-        "the memory and the shared weights": subject.network(subject.stranger),
-        "the memory, the shared weights and the private layers": subject.network(subject.last),
+        "with the shared weights": subject.network(subject.stranger),
+        "with the hospital's whole model": subject.network(subject.last),
     }
     for sees, network in held.items():
         both = [embedded(network, x) for x in (members, outsiders)]
@@ -48,8 +48,9 @@ def remembering(subject: Subject, pool: Pool, sizes: Sizes) -> Iterator[Case]:
         )
         yield Case(
             NAME,
-            f"{len(memory)} entries of {len(inside)} images",
-            f"{sees}; the image",
+            f"{len(memory)} entries of {len(inside)} images, {sees}",
+            "if the memory were shared",
+            f"the memory, {sees}; the image",
             got,
             control,
             chance,

@@ -143,7 +143,7 @@ def subject_of(run: Run, *, method: str, seed: int, site: str) -> Subject:
     if site not in states or len(states) < 2:
         raise UserError(
             f"{run.files.sites.path} holds the vaults of {', '.join(states)}: an "
-            f"audit needs that of {site} and of another hospital, as a simulation's folder has them."
+            f"audit needs that of {site} and another hospital's, as a simulation's folder has them."
         )
     stranger = next(state for name, state in states.items() if name != site)
     return Subject(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 
+from federated.audit.finding import AS_IS
 from federated.audit.subject import Subject
 from federated.unseen.models import State
 
@@ -60,11 +61,11 @@ def names_of(subject: Subject, kinds: Kinds) -> set[str]:
 def variants(subject: Subject) -> dict[str, Kinds]:
     """Return what is seen by name: what the method shares, and what else it might share."""
     there = frozenset(kind for kind, names in subject.kinds.items() if names)
-    known = {"as the method shares": frozenset(subject.visible)}
+    known = {AS_IS: frozenset(subject.visible)}
     for name, kinds in (
-        ("weights alone (as FedBN)", {"weights"}),
-        ("and batch norm's parameters (as SiloBN)", {"weights", "parameters"}),
-        ("and its statistics too (as FedAvg)", set(KINDS)),
+        ("if the weights alone were shared (FedBN)", {"weights"}),
+        ("if batch norm's parameters were shared, too (SiloBN)", {"weights", "parameters"}),
+        ("if all of batch norm were shared (FedAvg)", set(KINDS)),
     ):
         if frozenset(kinds) <= there and frozenset(kinds) not in known.values():
             known[name] = frozenset(kinds)

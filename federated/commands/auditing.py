@@ -30,7 +30,7 @@ def _audit(arguments: argparse.Namespace) -> None:
 
     with without_collector():
         from federated.audit.auditing import audited
-        from federated.audit.page import counts, write_audit
+        from federated.audit.page import counts, of_method, write_audit
         from federated.audit.sizes import FULL, QUICK
         from federated.audit.subject import subject_of
         from federated.runs.reading import load
@@ -50,5 +50,5 @@ def _audit(arguments: argparse.Namespace) -> None:
     )
     folder = arguments.to or run.files.answers / f"audit-{subject.method}-{subject.site}"
     page, table = write_audit(found, folder)
-    print("\n".join(case.sentence for case in found.cases))
+    print("\n".join(case.sentence for case in of_method(found)))
     print(f"\n{counts(found)}\npage:  {page}\ntable: {table}")
