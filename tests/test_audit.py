@@ -253,6 +253,6 @@ def test_what_cannot_be_audited_gets_one_sentence(
     assert "has not ended" in refused()
     run.files.events.write_text(events, encoding="utf-8")
     run.files.sites.path.rename(tmp_path / "elsewhere")
-    assert "no weights of fedbn" in refused() or "vault" in refused()
+    assert "holds no vaults of fedbn" in refused()
     with pytest.raises(UserError):
         subject_of(replace(run, folder=run.folder), method="fedbn", seed=7, site="phantom-1")

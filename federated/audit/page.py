@@ -33,7 +33,7 @@ ABOUT = {
     "identified if it is more like its original than like any other candidate. Only attacks that "
     "use the weights are tried. The control is the same search where the scanner layers are fixed "
     "and known; if it fails the rest is not tried: a failure would say nothing.",
-    MEMBERSHIP: "The attacker holds an image and a trained model, and guesses whether the image was "
+    MEMBERSHIP: "The attacker holds an image and a trained model, and guesses whether it was "
     "trained on: because the model is so sure of it, or surer than models of his own that never "
     "saw it (LiRA). TPR at 1 % FPR is the share of training images that he names while he names "
     "one of 100 others by mistake. The control is a model that learnt a few images by heart; "

@@ -139,6 +139,11 @@ def subject_of(run: Run, *, method: str, seed: int, site: str) -> Subject:
             f"{method} trains by DP-SGD, which the audit does not repeat; its promise is the "
             "epsilon of the run. Name another with --method."
         )
+    if not run.files.sites.vaults(method, seed):
+        raise UserError(
+            f"{run.files.sites.path} holds no vaults of {method}, seed {seed}: an audit needs the "
+            "hospitals' own side, which the folder of a simulation has until it is taken away."
+        )
     states = last_states(run, method, seed)
     if site not in states or len(states) < 2:
         raise UserError(
