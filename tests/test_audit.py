@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from federated import engine
+from federated.audit.attacked import attacked_updates, candidates_of
 from federated.audit.auditing import Audit, audited
 from federated.audit.finding import (
     AS_IS,
@@ -30,6 +31,7 @@ from federated.audit.matching import Seen, given_away, reconstructed
 from federated.audit.membership import Shadows, confidence, overfitted, pool_of
 from federated.audit.page import write_audit
 from federated.audit.recognition import NAME as RECOGNISE
+from federated.audit.recognition import compared
 from federated.audit.sizes import Sizes
 from federated.audit.subject import Subject, subject_of
 from federated.audit.updating import batches_of, norms_with_statistics, update_of
@@ -130,6 +132,16 @@ def test_one_step_gives_away_gradient_and_statistics_exactly(subject: Subject) -
     variance, mean = torch.var_mean(given_to_norm[0].transpose(0, 1).flatten(1), dim=1)
     torch.testing.assert_close(update.statistics[0][0], mean, rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(update.statistics[0][1], variance, rtol=1e-3, atol=1e-5)
+
+
+def test_who_knows_the_whole_network_picks_each_image_of_a_single_gradient(
+    subject: Subject,
+) -> None:
+    images = candidates_of(subject, replace(SMALL, candidates=16))
+    control, *_ = attacked_updates(subject, images, SMALL)
+    [found] = compared(subject, images, [control], subject.network(subject.last), by_batch=False)
+    scores = found.scores(frozenset({"weights", "parameters"}))
+    assert scores.argmax(dim=1).tolist() == control.sets[:, 0].tolist()
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ ABOUT = {
     "chance is the same attack on the network before any training.",
     PREVALENCE: "The attacker makes updates out of images of his own, of which he knows how many "
     "are ill, and learns to read that share off an update. Then he reads it off updates of this "
-    "hospital. The control is one plain step over all images at once.",
+    "hospital. The control is one plain step over all images at once, from layers that he knows.",
     MEMORY: "The memory never leaves a hospital. If it did, the attacker would compute the "
     "embedding of an image that he holds and look for its like. The control is a memory that he "
     "made himself; chance is the memory of another hospital.",

@@ -19,6 +19,7 @@ from federated.data.site import Split
 from federated.learning.batches import load_batch, round_batches
 from federated.seeding import numpy_generator, torch_generator
 from federated.statistics.interval import mean_of_seeds
+from federated.unseen.models import State
 
 NAME = "What share of a hospital's images is ill?"
 LOWEST, HIGHEST = 0.1, 0.9
@@ -45,7 +46,8 @@ def prevalence(subject: Subject, sizes: Sizes) -> Iterator[Case]:
     count = sizes.prevalences
     errors = {}
     for setting, as_run in (("control", False), ("attack", True)):
-        known = _made(subject, whole, count, "attacker", steps if as_run else 0)
+        begin = subject.stranger if as_run else subject.last
+        known = _made(subject, whole, count, "attacker", steps if as_run else 0, begin)
         asked = _made(subject, subject.data.train, count, "hospital", steps if as_run else 0)
         guess = np.abs(asked.shares - known.shares.mean())
         errors[setting] = (_best(subject, known, asked), guess)
@@ -84,7 +86,14 @@ def _both(a: Split, b: Split) -> Split:
     )
 
 
-def _made(subject: Subject, split: Split, count: int, who: str, steps: int) -> Shares:
+def _made(
+    subject: Subject,
+    split: Split,
+    count: int,
+    who: str,
+    steps: int,
+    begin: State | None = None,
+) -> Shares:
     """Return updates of hospitals whose images are drawn from a split with a share of their own.
 
     Args:
@@ -93,6 +102,7 @@ def _made(subject: Subject, split: Split, count: int, who: str, steps: int) -> S
         count: Of updates.
         who: Names the draw.
         steps: Of local training; 0: one plain gradient step over all images at once.
+        begin: What the attacker begins with; None: what the hospital does.
     """
     updates, shares = [], []
     for number in range(count):
@@ -106,10 +116,10 @@ def _made(subject: Subject, split: Split, count: int, who: str, steps: int) -> S
             train = replace(subject.config.train, max_steps=steps)
             generator = torch_generator(subject.seed, subject.site, number, f"audit {who}")
             batches = round_batches(images, train, generator, CPU.device)
-            updates.append(update_of(subject, batches, as_run=True, number=number))
+            updates.append(update_of(subject, batches, as_run=True, number=number, begin=begin))
         else:
             x, y = load_batch(images, torch.arange(len(images)), CPU.device, None)
-            updates.append(update_of(subject, batches_of(x, y, 1), as_run=False))
+            updates.append(update_of(subject, batches_of(x, y, 1), as_run=False, begin=begin))
     return Shares(updates, np.array(shares))
 
 

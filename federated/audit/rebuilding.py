@@ -115,7 +115,7 @@ class Rebuilt:
             (torch.stack([m for m, _ in n]), torch.stack([v for _, v in n])) for n in norms
         ]
         seen = Seen(
-            subject.network(held(subject, part)),
+            subject.network(held(subject, part) if kind.by_batch else subject.last),
             kind.by_batch,
             change,
             statistics if "statistics" in part else [],

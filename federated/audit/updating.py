@@ -15,9 +15,11 @@ from federated.dp.updates import private_update
 from federated.exchange.norms import holds_statistics
 from federated.exchange.sharing import WEIGHTS, as_group, group
 from federated.learning.batches import Batch
+from federated.learning.memory import ContrastiveMemory
 from federated.learning.optimizers import SGD, make_optimizer
 from federated.learning.terms import Term, contrast_of_embeddings, cross_entropy
 from federated.learning.training import train_round
+from federated.unseen.models import State
 
 Pairs = list[tuple[Tensor, Tensor]]
 
@@ -37,7 +39,12 @@ class Update:
 
 
 def update_of(
-    subject: Subject, batches: Iterable[Batch], *, as_run: bool, number: int = 0
+    subject: Subject,
+    batches: Iterable[Batch],
+    *,
+    as_run: bool,
+    number: int = 0,
+    begin: State | None = None,
 ) -> Update:
     """Return the update of a hospital that trained on some batches.
 
@@ -49,15 +56,17 @@ def update_of(
         as_run: With the run's optimiser, clipping and noise; else by plain gradient steps of the
             same learning rate, which tell an attacker more.
         number: Of the update: its noise is its own.
+        begin: What an attacker begins with who makes an update himself; he has no memory. None:
+            what the hospital begins with.
     """
-    network, config = subject.network(subject.last), subject.config
+    network, config = subject.network(begin or subject.last), subject.config
     before = {n: t.clone() for n, t in network.state_dict().items()}
     parameters, train = list(network.parameters()), config.train
     optimizer = make_optimizer(parameters, train, train.lr) if as_run else SGD(parameters, train.lr)
     train_round(
         network,
         batches,
-        terms=_terms(subject),
+        terms=_terms(subject, None if begin else subject.memory()),
         optimizer=optimizer,
         clip_norm=train.clip_norm if as_run else 0,
         compute=CPU,
@@ -69,11 +78,10 @@ def update_of(
     return Update(change, _batch_statistics(network, before, after))
 
 
-def _terms(subject: Subject) -> list[Term]:
+def _terms(subject: Subject, memory: ContrastiveMemory | None) -> list[Term]:
     config = subject.config
     labels = torch.from_numpy(subject.data.train.labels.copy())
     terms: list[Term] = [cross_entropy(config.train, labels, CPU.device)]
-    memory = subject.memory()
     return terms + contrast_of_embeddings(config.contrast, config.rounds, memory, is_warm=True)
 
 
