@@ -25,7 +25,7 @@ from federated.audit.finding import (
     above,
     clopper_pearson,
 )
-from federated.audit.guessing import membership_numbers, stands_out
+from federated.audit.guessing import Guess
 from federated.audit.likeness import nearest, psnr, ssim
 from federated.audit.matching import Seen, given_away, reconstructed
 from federated.audit.membership import Shadows, confidence, overfitted, pool_of
@@ -170,11 +170,17 @@ def test_who_sees_more_gets_no_less() -> None:
 def test_rates_at_few_false_alarms_by_hand() -> None:
     others = np.arange(100.0)  # at 1 % one of them may lie above the threshold, which is 98
     members = np.array([98.0, 98.5, 99.5, 200.0, 1.0])
-    area, one, tenth = membership_numbers(members, others)
+    area, one, tenth = Guess(members, others).numbers
     assert area.interval.value == pytest.approx((98.5 + 99 + 100 + 100 + 1.5) / 500)
     assert one.interval.value == 3 / 5
     assert "not resolvable with 100 others" in tenth.text and math.isnan(tenth.interval.value)
-    assert "not resolvable" in membership_numbers(members, others[:99])[1].text
+    assert "not resolvable" in Guess(members, others[:99]).numbers[1].text
+
+
+def test_guesses_without_information_stand_out_as_rarely_as_they_may() -> None:
+    """Of 200 draws at a level of 2.5 %, more than 13 have a probability below 0.1 %."""
+    rng = np.random.default_rng(0)
+    assert sum(Guess(*rng.normal(size=(2, 150))).stands_out for _ in range(200)) <= 13
 
 
 def test_likeness_by_hand() -> None:
@@ -201,10 +207,10 @@ def test_membership_is_told_of_an_overfitted_model_and_of_no_untrained_one(
     network, inside = overfitted(subject, pool, SMALL)
     scores = confidence(network, pool)
     for each in (scores, shadows.ratio(scores)):
-        assert stands_out(membership_numbers(each[inside], each[~inside]))
+        assert Guess(each[inside], each[~inside]).stands_out
     untrained = confidence(subject.fresh(), pool)
     for each in (untrained, shadows.ratio(untrained)):
-        assert not stands_out(membership_numbers(each[inside], each[~inside]))
+        assert not Guess(each[inside], each[~inside]).stands_out
 
 
 def case(*, succeeded: bool, control: bool, why: str = "") -> Case:

@@ -1,12 +1,13 @@
 """Membership as a question of scores: are those of members higher, and how many stand out?"""
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from federated.audit.finding import Number, clopper_pearson
+from federated.audit.finding import ERROR, Number, clopper_pearson
 from federated.statistics.areas import delong_interval
 from federated.statistics.interval import Interval
 
@@ -15,35 +16,58 @@ RATES = (0.01, 0.001)
 """False-positive rates at which the true-positive rate is told."""
 
 
-def membership_numbers(members: Floats, others: Floats) -> tuple[Number, ...]:
-    """Return AUC, and the true-positive rates at low false-positive rates, of two sets of scores.
+@dataclass(frozen=True, eq=False)
+class Guess:
+    """Scores of members and of others; a higher one says member."""
 
-    A rate below 1 / len(others) cannot be resolved, and is not told.
-    """
-    scores = np.concatenate([members, others])
-    labels = np.concatenate([np.ones(len(members), np.int64), np.zeros(len(others), np.int64)])
-    area = Number("AUC", delong_interval(scores, labels), len(scores))
-    return (area, *(_at(members, others, rate) for rate in RATES))
+    members: Floats
+    others: Floats
 
+    @cached_property
+    def area(self) -> Interval:
+        """The AUC with its interval."""
+        counts = len(self.members), len(self.others)
+        labels = np.repeat(np.array([1, 0], np.int64), counts)
+        return delong_interval(np.concatenate([self.members, self.others]), labels)
 
-def _at(members: Floats, others: Floats, rate: float) -> Number:
-    name = f"TPR at {100 * rate:g} % FPR"
-    allowed = math.floor(rate * len(others) + 1e-9)
-    if not allowed:
-        unknown = Interval(math.nan, math.nan, math.nan)
-        return Number(name, unknown, len(members), f"not resolvable with {len(others)} others")
-    # As many others as are allowed may lie above it; who ties with the next is not counted.
-    threshold = np.sort(others)[::-1][allowed]
-    return Number(
-        name, clopper_pearson(int((members > threshold).sum()), len(members)), len(members)
-    )
+    @property
+    def numbers(self) -> tuple[Number, ...]:
+        """AUC, and the true-positive rates at low false-positive rates.
 
+        A rate below 1 / (number of others) cannot be resolved, and is not told.
+        """
+        count = len(self.members) + len(self.others)
+        return (Number("AUC", self.area, count), *(self._at(rate) for rate in RATES))
 
-def stands_out(numbers: Sequence[Number]) -> bool:
-    """Return whether members are told from others better than by chance.
+    def _at(self, rate: float) -> Number:
+        name, count = f"TPR at {100 * rate:g} % FPR", len(self.members)
+        if not self._allowed(rate):
+            unknown = Interval(math.nan, math.nan, math.nan)
+            return Number(name, unknown, count, f"not resolvable with {len(self.others)} others")
+        return Number(name, clopper_pearson(self._named(rate), count), count)
 
-    That is if the interval of the AUC lies above a half, or that of a rate above its FPR.
-    """
-    area, *rates = numbers
-    above = [n.interval.low > rate for n, rate in zip(rates, RATES, strict=True)]
-    return area.interval.low > 0.5 or (area.interval.value == 1.0) or any(above)
+    def _allowed(self, rate: float) -> int:
+        return math.floor(rate * len(self.others) + 1e-9)
+
+    def _named(self, rate: float) -> int:
+        """Return how many members lie above the first of the others that must not."""
+        threshold = np.sort(self.others)[::-1][self._allowed(rate)]
+        return int((self.members > threshold).sum())
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether members are told from others better than by chance.
+
+        By the test of Mann and Whitney, or by how few of the highest scores are others': the exact
+        test of Fisher, which counts that the threshold was found on few others, too. Their level is
+        shared among all that can be resolved.
+        """
+        from scipy.stats import hypergeom, mannwhitneyu  # type: ignore[import-untyped]
+
+        tested = [float(mannwhitneyu(self.members, self.others, alternative="greater").pvalue)]
+        ours, theirs = len(self.members), len(self.others)
+        for rate in RATES:
+            if allowed := self._allowed(rate):
+                top = self._named(rate) + allowed
+                tested.append(float(hypergeom.cdf(allowed, ours + theirs, theirs, top)))
+        return min(tested) < ERROR / len(tested)

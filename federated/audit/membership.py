@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from federated.audit.finding import AS_IS, Case
-from federated.audit.guessing import Floats, membership_numbers, stands_out
+from federated.audit.guessing import Floats, Guess
 from federated.audit.sizes import Sizes
 from federated.audit.subject import CPU, Subject
 from federated.audit.updating import batches_of
@@ -59,23 +59,23 @@ def membership(subject: Subject, pool: Pool, sizes: Sizes) -> Iterator[Case]:
             return shadows.ratio(scores) if attack == "LiRA" else scores
 
         known = guess(control)
-        controlled = membership_numbers(known[inside], known[~inside])
+        controlled = Guess(known[inside], known[~inside])
         nothing = guess(fresh.eval())
-        chance = membership_numbers(nothing[: pool.members], nothing[pool.members :])
+        chance = Guess(nothing[: pool.members], nothing[pool.members :])
         for setting, network in (("shared weights", shared), ("personal model", mine)):
             scores = guess(network)
-            got = membership_numbers(scores[: pool.members], scores[pool.members :])
+            got = Guess(scores[: pool.members], scores[pool.members :])
             yield Case(
                 NAME,
                 f"by {attack}, from the {setting}",
                 AS_IS,
                 _sees(subject, setting, attack, sizes),
-                got,
-                controlled,
-                chance,
-                succeeded=stands_out(got),
-                control_succeeded=stands_out(controlled),
-                why=NEGATIVE if stands_out(chance) else "",
+                got.numbers,
+                controlled.numbers,
+                chance.numbers,
+                succeeded=got.stands_out,
+                control_succeeded=controlled.stands_out,
+                why=NEGATIVE if chance.stands_out else "",
             )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from federated.audit.finding import Case
-from federated.audit.guessing import Floats, membership_numbers, stands_out
+from federated.audit.guessing import Floats, Guess
 from federated.audit.membership import Pool
 from federated.audit.sizes import Sizes
 from federated.audit.subject import Subject
@@ -43,7 +43,7 @@ def remembering(subject: Subject, pool: Pool, sizes: Sizes) -> Iterator[Case]:
     for sees, network in held.items():
         both = [embedded(network, x) for x in (members, outsiders)]
         got, chance, control = (
-            membership_numbers(*(likeness(z, entries) for z in both))
+            Guess(*(likeness(z, entries) for z in both))
             for entries in (memory.embeddings, strange.embeddings, both[0])
         )
         yield Case(
@@ -51,17 +51,17 @@ def remembering(subject: Subject, pool: Pool, sizes: Sizes) -> Iterator[Case]:
             f"{len(memory)} entries of {len(inside)} images, {sees}",
             "if the memory were shared",
             f"the memory, {sees}; the image",
-            got,
-            control,
-            chance,
-            succeeded=stands_out(got),
-            control_succeeded=stands_out(control),
+            got.numbers,
+            control.numbers,
+            chance.numbers,
+            succeeded=got.stands_out,
+            control_succeeded=control.stands_out,
             why=OTHER if _as_good(chance, got) else "",
         )
 
 
-def _as_good(chance: tuple, got: tuple) -> bool:  # type: ignore[type-arg]
-    return stands_out(chance) and chance[0].interval.high >= got[0].interval.low
+def _as_good(chance: Guess, got: Guess) -> bool:
+    return chance.stands_out and chance.area.high >= got.area.low
 
 
 @torch.no_grad()
