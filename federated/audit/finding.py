@@ -56,7 +56,11 @@ class Number:
         shown = f"{self.metric}: {value:.3g}"
         if not math.isnan(low):
             shown += f" [{low:.3g}, {high:.3g}]"
-        return f"{shown}, n = {self.count}"
+        return (
+            f"{shown}, n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{self.count}"
+            if self.count > 1
+            else shown
+        )
 
 
 @dataclass(frozen=True)
