@@ -36,6 +36,7 @@ ROOMS = (
     "engine",
     "questions",
     "report",
+    "audit",
     "sweeps",
     "deploy",
     "commands",

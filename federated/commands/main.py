@@ -10,6 +10,7 @@ from typing import Any, TextIO, cast
 from federated import __version__
 from federated.commands import (
     answers,
+    auditing,
     beginning,
     catalogue,
     comparing,
@@ -137,6 +138,7 @@ def _parser() -> tuple[Parser, Any]:
     comparing.add(commands)
     unseen.add(commands)
     explaining.add(commands)
+    auditing.add(commands)
     questions.add(commands)
     sweep.add(commands)
     machine.add(commands)
