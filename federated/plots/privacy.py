@@ -65,8 +65,10 @@ def spent_of(run: Run) -> Spent:
     told = values(run, "epsilon", "train").dropna(subset=["value"])
     if told.empty:
         raise NothingToDrawError("no method of the run has noise with an epsilon")
-    most = told.groupby(["method", "seed", "site"])["value"].max()
-    return {(str(m), int(k), str(s)): float(value) for (m, k, s), value in most.items()}  # type: ignore[misc]
+    keys = ["method", "seed", "site"]
+    most = told.groupby(keys)["value"].max().reset_index()
+    rows = zip(*(most[column] for column in [*keys, "value"]), strict=True)
+    return {(str(method), int(seed), str(site)): float(e) for method, seed, site, e in rows}
 
 
 def _draw(ax: Axes, one: Scored, spent: Spent, look: Look) -> None:
