@@ -1,6 +1,6 @@
 """Kill a run before each of its file operations, resume it, and compare it with a whole one.
 
-    python tests/crash_points.py [--every 1] [--case plain|unlearning|finish]
+    python tests/crash_points.py [--every 1] [--case plain|finish|unlearning|site|record|masked]
 
 Prints a line per point that does not come out equal, then the counts; exit status 1 if there is
 one. A child process dies by ``os._exit`` right before the chosen operation, as by SIGKILL: buffers
@@ -47,7 +47,29 @@ CASES: Mapping[str, Mapping[str, str]] = {
         "rollout.hospital.phantom-2.leave": "3",
         "rollout.hospital.phantom-2.unlearn": "true",
     },
+    "site": {
+        "methods": "fedbn",
+        "privacy.unit": "site",
+        "privacy.clip": "1",
+        "privacy.noise": "5",
+    },
+    "record": {
+        "methods": "fedavg",
+        "model.norm": "group",
+        "privacy.unit": "record",
+        "privacy.clip": "1",
+        "privacy.noise": "1",
+    },
+    "masked": {
+        "methods": "fedavg",
+        "rounds": "2",
+        "phantom.sites": "3",
+        "privacy.secure-aggregation": "true",
+    },
 }
+
+ACCOUNT = "spent.json"
+"""A site's privacy account: what left has been seen, so no crash may make it smaller."""
 
 
 def in_child(work: Callable[[], None]) -> int:
@@ -102,7 +124,8 @@ def outcome(folder: Path) -> dict[str, bytes]:
     """Return all that must be equal: numbers, every tensor and table, and which files there are."""
     found = {str(p.relative_to(folder)): b"" for p in folder.rglob("*")}
     for path in folder.rglob("*"):
-        if path.suffix in (".safetensors", ".csv") and path.name != "metrics.csv":
+        is_told = path.suffix in (".safetensors", ".csv") or path.name == ACCOUNT
+        if is_told and path.name != "metrics.csv":
             found[str(path.relative_to(folder))] = path.read_bytes()
     frame = load(folder).metrics
     frame = frame[~frame["metric"].isin(MEASURED)]

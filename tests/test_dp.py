@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -277,6 +278,13 @@ def test_steps_of_a_share_spend_what_was_published() -> None:
     assert sampled_epsilon([other], 1 / 3000) == pytest.approx(8.3354, abs=1e-4)
     halves = [Spent(1.3, 250 / 60_000, 1800)] * 2
     assert sampled_epsilon(halves, delta) == pytest.approx(found)
+
+
+def test_little_and_much_noise_are_accounted_without_a_word_to_the_reader() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        little, much = (sampled_epsilon([Spent(z, 24 / 360, 64)], 1e-5) for z in (0.3, 100))
+    assert little > 20 > 0.1 > much
 
 
 def test_without_noise_nothing_is_promised() -> None:

@@ -19,6 +19,7 @@ from federated.plots.forest import forest
 from federated.plots.memory import memory_age, memory_occupancy
 from federated.plots.numbers import NothingToDrawError
 from federated.plots.plot import Plot
+from federated.plots.privacy import privacy
 from federated.plots.probabilities import decision_curve, reliability
 from federated.plots.roc import roc
 from federated.plots.rollout import rollout
@@ -46,6 +47,7 @@ __all__ = [
     "memory_age",
     "memory_occupancy",
     "methods_side_by_side",
+    "privacy",
     "reliability",
     "roc",
     "rollout",
@@ -139,6 +141,13 @@ PLOTS = (
         "Tensors that left all hospitals in each round, by their own ledgers: shared weights, and "
         "what belongs to batch norm or to the memory.",
         egress,
+    ),
+    Plot(
+        "privacy",
+        "Test AUC of the final model against epsilon, what a site's noise has left of its privacy "
+        "by the last round: smaller is more private. Dots: seeds; marks: their mean with its 95 % "
+        "interval over images and seeds; lines with bands: methods without noise.",
+        privacy,
     ),
     Plot(
         "rollout",
