@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from federated.config.schema import Config
 from federated.data import load_site
+from federated.data.origins import phantom_names
 from federated.data.site import SiteData, Split
 from federated.errors import UserError
 from federated.exchange.norms import norms_of
@@ -59,7 +60,7 @@ class Subject:
     @property
     def is_phantom(self) -> bool:
         """Whether its images are synthetic and may be shown."""
-        return self.run.study.common.phantom.sites > 0 and self.site.startswith("phantom-")
+        return self.site in phantom_names(self.run.study.common)
 
     @cached_property
     def boundary(self) -> Boundary:
