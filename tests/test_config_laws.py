@@ -170,7 +170,14 @@ def test_only_marked_settings_may_differ_between_same_numbers() -> None:
     }
     asked = {"methods": "fedavg,fedbn", "phantom.sites": 1, "model.start-sha256": "a digest"}
     private = {"privacy.unit": "site", "privacy.clip": 2.0, "privacy.noise": 2.0}
-    alone = {"methods", "rollout.scenario", "sharing.policy", "train.pooled", "privacy.unit"}
+    alone = {
+        "methods",
+        "data.classes",
+        "rollout.scenario",
+        "sharing.policy",
+        "train.pooled",
+        "privacy.unit",
+    }
     for name in set(KEYS) - alone:  # which no run can have changed by themselves
         if name.startswith("privacy."):
             asked |= private

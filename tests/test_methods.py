@@ -295,7 +295,7 @@ def test_fednova_with_equal_steps_is_fedavg(run_tiny) -> None:
     run = run_tiny(methods="fedavg,fednova", train__max_steps=3, **sgd)
     expected, found = weights(run, "fedavg", 2), weights(run, "fednova", 2)
     for name in expected:
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=5e-4, err_msg=name)
 
 
 def test_fixbn_holds_its_statistics_still_in_the_second_half() -> None:

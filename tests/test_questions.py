@@ -93,7 +93,7 @@ def test_contribution_of_a_real_run(
     words = ["contribution", str(config), "--of", "phantom-3", "--to", str(to)]
     assert cli.main(words) == 0
     first = (to / "contribution.csv").read_bytes()
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
     assert "3 runs" in out and "Training of each hospital, in every run" in out
     table = pd.read_csv(to / "contribution.csv")
     assert table["site"].to_list() == ["phantom-3"]

@@ -82,7 +82,7 @@ class Subject:
         Of the weights only those that the method shares; heads may be private.
         """
         network = self.network(self.last)
-        norms = norms_of(network, watched(self.config.model, self.config.data.image_size))
+        norms = norms_of(network, watched(self.config))
         shared = set(self.boundary.shared_names) - norms.affine - norms.statistics
         return {
             "weights": frozenset(shared),
