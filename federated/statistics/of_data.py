@@ -80,7 +80,7 @@ def table(told: Told, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def _row(told: Told, site: str, classes: Sequence[str]) -> dict[str, str]:
-    numbers: pd.Series = told.numbers.loc[site]
+    numbers = told.numbers.T[site]
     if np.isnan(numbers[IMAGES]):
         return {"site": site, IMAGES: f"under {told.minimum}"}
 
