@@ -246,7 +246,14 @@ def test_ctrl_c_ends_all_and_a_kill_too(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "federated.commands.main", "deploy", "--local"]
     for number in (signal.SIGINT, signal.SIGKILL):
         command = [*words, "--to", str(tmp_path / "deployment"), "phantom.sites=1"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            # A shell has what it starts in the background ignore Ctrl-C, this test included.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process:
             assert process.stdout
             said = [process.stdout.readline()]
             while "Ctrl-C" not in said[-1]:
