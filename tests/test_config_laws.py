@@ -170,14 +170,11 @@ def test_only_marked_settings_may_differ_between_same_numbers() -> None:
     }
     asked = {"methods": "fedavg,fedbn", "phantom.sites": 1, "model.start-sha256": "a digest"}
     private = {"privacy.unit": "site", "privacy.clip": 2.0, "privacy.noise": 2.0}
-    alone = {
-        "methods",
-        "data.classes",
-        "rollout.scenario",
-        "sharing.policy",
-        "train.pooled",
-        "privacy.unit",
-    }
+    alone = {"methods", "rollout.scenario", "sharing.policy", "train.pooled", "privacy.unit"}
+    classes = {"methods": "fedavg,fedbn", "data.folder": "images", "phantom.sites": 0}
+    named = {**classes, "data.classes": "normal,pneumonia,covid"}
+    assert not same_numbers(parse(classes), parse(named))  # of images in folders only
+    alone |= {"data.classes"}
     for name in set(KEYS) - alone:  # which no run can have changed by themselves
         if name.startswith("privacy."):
             asked |= private

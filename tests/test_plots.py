@@ -368,7 +368,12 @@ def test_save_all_draws_what_an_odd_run_has(tmp_path: Path, kind: str) -> None:
 def test_save_all_draws_every_figure_of_a_whole_run_in_the_formats_asked_for(
     tmp_path: Path,
 ) -> None:
-    run = write_run(tmp_path, full_rows(rounds=2))
+    noisy = [
+        (METHOD_NAMES[-1], 0, round, site, "train", "current", "epsilon", 2.0 * round, 30)
+        for round in (1, 2)
+        for site in SITES
+    ]
+    run = write_run(tmp_path, [*full_rows(rounds=2), *noisy])
     for site in SITES:
         for method in METHOD_NAMES:
             folder = site_folder(run, site, method)
@@ -378,7 +383,6 @@ def test_save_all_draws_every_figure_of_a_whole_run_in_the_formats_asked_for(
     saved = save_all(run, tmp_path / "plots", ("svg", "pdf"))
     # Those of images need models, which this run has not; tests/test_images_shown.py has them.
     names = {name for name, _ in drawings(run) if not plot_in(name).is_of_images}
-    names.remove("privacy")  # of a run with noise; tests/test_privacy_plot.py
     assert {path.stem for path in saved} == names and len(saved) == 2 * len(names)
     # The text of a figure stays text.
     assert "consilium" in (tmp_path / "plots" / "convergence.svg").read_text()
