@@ -3,7 +3,7 @@
 from federated.config.common import Common
 from federated.config.given import Given
 from federated.config.identity import same_numbers
-from federated.config.presets import Method
+from federated.config.method import Method
 from federated.config.schema import Config
 from federated.config.study import Study, parse
 

@@ -7,106 +7,78 @@ package: ``methods = ["package.module:name"]`` names a ``Method`` (docs/METHOD.m
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
-from federated.config.external import imported
-from federated.config.given import hyphenated
-from federated.config.keys import find_key
-from federated.config.schema import METHOD_SECTIONS
-from federated.errors import UserError, did_you_mean, shown
-
-Value = bool | int | float | str
-
-
-@dataclass(frozen=True)
-class Method:
-    """One method: the settings that make it, what it is, and where it comes from.
-
-    Attributes:
-        settings: Dotted key to value, such as ``{"sharing.policy": "conv"}``.
-        summary: One line for ``consilium methods``.
-        source: Paper, or whose idea.
-    """
-
-    settings: Mapping[str, Value]
-    summary: str = ""
-    source: str = ""
-
-
-def _method(summary: str, source: str, **settings: Value) -> Method:
-    keys = {key.replace("__", ".").replace("_", "-"): value for key, value in settings.items()}
-    return Method(MappingProxyType(keys), summary, source)
-
+from federated.config.method import Method, entry
 
 ALONE = "local"
 """The method that is no federation: what every other one is compared with."""
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        ALONE: _method(
+        ALONE: entry(
             "every hospital alone: nothing is shared", "baseline", sharing__policy="nothing"
         ),
-        "fedavg": _method(
+        "fedavg": entry(
             "the weighted mean of every tensor",
             "McMahan et al., AISTATS 2017, arXiv 1602.05629",
             sharing__policy="all",
         ),
-        "fedprox": _method(
+        "fedprox": entry(
             "FedAvg with a proximal pull towards the server's weights",
             "Li et al., MLSys 2020, arXiv 1812.06127",
             sharing__policy="all",
             train__proximal_mu=0.01,
         ),
-        "fedavgm": _method(
+        "fedavgm": entry(
             "silobn whose server adds momentum to the mean update",
             "Hsu et al. 2019, arXiv 1909.06335",
             sharing__policy="silobn",
             server__optimizer="momentum",
         ),
-        "fedadam": _method(
+        "fedadam": entry(
             "silobn whose server takes the mean update as Adam's gradient",
             "Reddi et al., ICLR 2021, arXiv 2003.00295",
             sharing__policy="silobn",
             server__optimizer="adam",
         ),
-        "fedyogi": _method(
+        "fedyogi": entry(
             "silobn whose server takes the mean update as Yogi's gradient",
             "Reddi et al., ICLR 2021, arXiv 2003.00295",
             sharing__policy="silobn",
             server__optimizer="yogi",
         ),
-        "fedadagrad": _method(
+        "fedadagrad": entry(
             "silobn whose server takes the mean update as Adagrad's gradient",
             "Reddi et al., ICLR 2021, arXiv 2003.00295",
             sharing__policy="silobn",
             server__optimizer="adagrad",
             server__momentum=0.0,
         ),
-        "fedbn": _method(
+        "fedbn": entry(
             "FedAvg with every batch-norm tensor private",
             "Li et al., ICLR 2021, arXiv 2102.07623",
             sharing__policy="conv",
         ),
-        "silobn": _method(
+        "silobn": entry(
             "FedAvg with batch-norm statistics private, the affine part shared",
             "Andreux et al., DCL 2020, arXiv 2008.07424",
             sharing__policy="silobn",
         ),
-        "ditto": _method(
+        "ditto": entry(
             "FedAvg, and beside it a personal model of each hospital that is pulled towards it",
             "Li et al., ICML 2021, arXiv 2012.04221",
             code="federated.methods.ditto:rules",
             sharing__policy="all",
             train__proximal_mu=0.1,
         ),
-        "apfl": _method(
+        "apfl": entry(
             "FedAvg, and a mixture of it with a model of each hospital's own, the share learnt",
             "Deng, Kamani and Mahdavi 2020, arXiv 2003.13461",
             code="federated.methods.apfl:rules",
             sharing__policy="all",
         ),
-        "scaffold": _method(
+        "scaffold": entry(
             "FedAvg with control variates against drift of the hospitals' training",
             "Karimireddy et al., ICML 2020, arXiv 1910.06378",
             code="federated.methods.scaffold:rules",
@@ -115,27 +87,27 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             train__momentum=0.0,
             train__lr=0.05,
         ),
-        "fedper": _method(
+        "fedper": entry(
             "FedAvg with the heads private, batch norm shared",
             "Arivazhagan et al. 2019, arXiv 1912.00818",
             sharing__policy="all",
             sharing__private="heads",
         ),
-        "fedrep": _method(
+        "fedrep": entry(
             "FedPer that trains the heads alone first, and then the shared body alone",
             "Collins et al., ICML 2021, arXiv 2102.07078",
             code="federated.methods.fedrep:rules",
             sharing__policy="all",
             sharing__private="heads",
         ),
-        "fedbabu": _method(
+        "fedbabu": entry(
             "FedPer whose heads keep their first weights while the federation trains",
             "Oh, Kim and Yun, ICLR 2022, arXiv 2106.06042",
             code="federated.methods.fedbabu:rules",
             sharing__policy="all",
             sharing__private="heads",
         ),
-        "fednova": _method(
+        "fednova": entry(
             "FedAvg whose mean is of changes per step, so that more steps are no more weight",
             "Wang et al., NeurIPS 2020, arXiv 2007.07481",
             code="federated.methods.fednova:rules",
@@ -144,7 +116,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             train__momentum=0.0,
             train__lr=0.05,
         ),
-        "feddyn": _method(
+        "feddyn": entry(
             "FedAvg whose hospitals' losses are tilted and pulled until they agree on one minimum",
             "Acar et al., ICLR 2021, arXiv 2111.04263",
             code="federated.methods.feddyn:rules",
@@ -154,94 +126,94 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             train__momentum=0.0,
             train__lr=0.05,
         ),
-        "fixbn": _method(
+        "fixbn": entry(
             "FedAvg whose batch norms stop using batch statistics in the middle of the rounds",
             "Zhong et al. 2023, arXiv 2303.06530",
             code="federated.methods.fixbn:rules",
             sharing__policy="all",
         ),
-        "hbn": _method(
+        "hbn": entry(
             "FedAvg whose batch norms learn how far to trust the batch, or all hospitals together",
             "Chen et al., ICML 2025, arXiv 2505.21877",
             code="federated.methods.hbn:rules",
             sharing__policy="all",
         ),
-        "fedap": _method(
+        "fedap": entry(
             "FedBN with a mean of its own for each hospital, of those with like batch norms",
             "Lu et al., IEEE Transactions on Big Data 2022, arXiv 2112.00734",
             code="federated.methods.fedap:rules",
             sharing__policy="conv",
         ),
-        "fedrdn": _method(
+        "fedrdn": entry(
             "FedAvg whose images are normalised by statistics of a hospital drawn at random",
             "Yan et al., CVPR 2025, arXiv 2306.09363",
             code="federated.methods.fedrdn:rules",
             sharing__policy="all",
             model__input="statistics",
         ),
-        "harmofl": _method(
+        "harmofl": entry(
             "FedAvg of images with one amplitude, trained to bear weights that are a little off",
             "Jiang, Wang and Dou, AAAI 2022, arXiv 2112.10775",
             code="federated.methods.harmofl:rules",
             sharing__policy="all",
             model__input="amplitude",
         ),
-        "fedwon": _method(
+        "fedwon": entry(
             "FedAvg without any norm: the convolutions' weights are standardised instead",
             "Zhuang and Lyu, ICLR 2024, arXiv 2306.05879, with our clipping for its own",
             sharing__policy="all",
             model__norm="weight",
         ),
-        "series-adapters": _method(
+        "series-adapters": entry(
             "FedBN with small convolutions of each hospital's own behind the shared ones",
             "Rebuffi, Bilen and Vedaldi, NeurIPS 2017, arXiv 1705.08045, between hospitals",
             sharing__policy="conv",
             model__adapters="series",
         ),
-        "parallel-adapters": _method(
+        "parallel-adapters": entry(
             "FedBN with small convolutions of each hospital's own beside the shared ones",
             "Rebuffi, Bilen and Vedaldi, CVPR 2018, arXiv 1803.10082, between hospitals",
             sharing__policy="conv",
             model__adapters="parallel",
         ),
-        "ms-net": _method(
+        "ms-net": entry(
             "FedBN with a classifier of each hospital's own that teaches the shared one",
             "Liu et al., IEEE TMI 2020, arXiv 2002.03366, for classes and between hospitals",
             code="federated.methods.msnet:rules",
             sharing__policy="conv",
         ),
-        "fedmedian": _method(
+        "fedmedian": entry(
             "FedAvg with the median over the hospitals in the place of the mean",
             "Yin et al., ICML 2018, arXiv 1803.01498",
             sharing__policy="all",
             server__rule="median",
         ),
-        "fedtrimmedavg": _method(
+        "fedtrimmedavg": entry(
             "FedAvg with the least and greatest values left out of the mean",
             "Yin et al., ICML 2018, arXiv 1803.01498",
             sharing__policy="all",
             server__rule="trimmed-mean",
         ),
-        "krum": _method(
+        "krum": entry(
             "FedAvg that takes over the one update which lies closest to the others",
             "Blanchard et al., NeurIPS 2017, arXiv 1703.02757",
             sharing__policy="all",
             server__rule="krum",
         ),
-        "moon": _method(
+        "moon": entry(
             "FedAvg with a contrast between the server's, the previous and the local model",
             "Li et al., CVPR 2021, arXiv 2103.16257",
             sharing__policy="all",
             contrast__objective="moon",
             contrast__temperature=0.5,
         ),
-        "contrastive": _method(
+        "contrastive": entry(
             "FedBN with the published contrastive loss inside the batch",
             "Wang, Liu and Dou, IEEE J-BHI 2020, arXiv 2009.07652, each site on its own",
             sharing__policy="conv",
             contrast__objective="nt-xent",
         ),
-        "consilium": _method(
+        "consilium": entry(
             "FedBN with the heads private too, contrastive memory at each site, statistics "
             "recalibrated on arrival",
             "this project, after arXiv 2009.07652",
@@ -251,7 +223,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             contrast__weight=0.01,
             bn__recalibrate=True,
         ),
-        "pooled": _method(
+        "pooled": entry(
             "no federation: the published loop in one process, per-site batch norm, contrast over "
             "sites",
             "Wang, Liu and Dou, IEEE J-BHI 2020, arXiv 2009.07652",
@@ -260,14 +232,14 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             train__optimizer_state="keep",
             train__pooled=True,
         ),
-        "pooled-bn": _method(
+        "pooled-bn": entry(
             "no federation: pooled without the contrast, the ceiling for FedBN",
             "Wang, Liu and Dou, IEEE J-BHI 2020, arXiv 2009.07652: joint training, per-site norm",
             sharing__policy="conv",
             train__optimizer_state="keep",
             train__pooled=True,
         ),
-        "pooled-series-adapters": _method(
+        "pooled-series-adapters": entry(
             "no federation: pooled-bn with per-site adapters behind the shared convolutions",
             "Rebuffi et al. 2017, arXiv 1705.08045, as compared in arXiv 2009.07652",
             sharing__policy="conv",
@@ -275,7 +247,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             train__optimizer_state="keep",
             train__pooled=True,
         ),
-        "pooled-parallel-adapters": _method(
+        "pooled-parallel-adapters": entry(
             "no federation: pooled-bn with per-site adapters beside the shared convolutions",
             "Rebuffi et al. 2018, arXiv 1803.10082, as compared in arXiv 2009.07652",
             sharing__policy="conv",
@@ -283,7 +255,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             train__optimizer_state="keep",
             train__pooled=True,
         ),
-        "pooled-one-bn": _method(
+        "pooled-one-bn": entry(
             "no federation: joint training of one network with one batch norm for all sites",
             "Wang, Liu and Dou, IEEE J-BHI 2020, arXiv 2009.07652: joint training",
             sharing__policy="all",
@@ -292,34 +264,3 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         ),
     }
 )
-
-
-def settings_of(base: str, name: str) -> dict[str, Value]:
-    """Return the settings of a method of ours, or of the user's own as ``package.module:name``.
-
-    Args:
-        base: The method that is meant.
-        name: The method that derives from it, for the sentence about a mistake.
-
-    Raises:
-        UserError: there is no such method, or it sets what no method may.
-    """
-    if ":" not in base:
-        if base in METHODS:
-            return dict(METHODS[base].settings)
-        raise UserError(
-            f"there is no method {shown(base)}{did_you_mean(base, METHODS)}; one of your own needs "
-            f"[method.{name}] with base = one of {', '.join(METHODS)}, or package.module:name."
-        )
-    found = imported(base, "methods")
-    if not isinstance(found, Method):
-        raise UserError(
-            f"methods = {shown(base)} is a value of type {type(found).__name__} and no "
-            "federated.config.Method."
-        )
-    settings = {hyphenated(key): value for key, value in found.settings.items()}
-    for key in settings:
-        find_key(key)
-        if key.split(".")[0] not in METHOD_SECTIONS:
-            raise UserError(f"{base} sets {key}, which is the same for all methods; leave it out.")
-    return settings

@@ -15,7 +15,8 @@ from federated.config.external import look_in
 from federated.config.given import Given, with_scenario
 from federated.config.images import SOURCES
 from federated.config.keys import KEYS, checked, find_key, plain
-from federated.config.presets import METHODS, settings_of
+from federated.config.lookup import settings_of
+from federated.config.presets import METHODS
 from federated.config.privacy import check_privacy
 from federated.config.rollout import Rollout
 from federated.config.schema import METHOD_SECTIONS, Config
