@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import pandas as pd
-import statsmodels.api as sm
 from processes import cpu_of, family, resident_mb
+from soaked import differences, slopes
 
 from federated import engine
 from federated.commands.deploying import RESTART_SECONDS, write_policy
@@ -35,18 +35,12 @@ from federated.deploy.local import LINK, Deployment, in_venv, opened
 from federated.deploy.processes import environment
 from federated.deploy.submission import write_run_config
 from federated.errors import UserError
-from federated.runs.reading import Run, load
+from federated.runs.reading import load
 
 ROOT = Path(__file__).resolve().parent.parent
 SITES = ("phantom-1", "phantom-2")
-SETTLED = 10
-"""Rounds at first that a slope leaves out: caches fill."""
-LAG = 5
-"""Rounds over which samples are taken to depend on each other."""
 LOOK_SECONDS = 0.25
 ONLINE_SECONDS = 5.0
-MEASURED = ("seconds", "bytes_up", "bytes_down")
-"""Metrics that a clock or the wire decides."""
 PROGRAMS = {
     "/flower-superlink ": "SuperLink",
     "/flower-supernode ": "SuperNode",
@@ -188,44 +182,6 @@ def standing(deployment: Deployment) -> Iterator[tuple[str, str, int]]:
             for part, program in PROGRAMS.items():
                 if part in command:
                     yield who, program, process
-
-
-def slopes(samples: pd.DataFrame) -> Iterator[str]:
-    """Yield a row for each process that lived through: its memory and how that changes.
-
-    Samples of neighbouring rounds resemble each other, so the interval is Newey and West's.
-    """
-    yield "| whose | process | first, MB | last, MB | MB in 100 rounds (95 % interval) |"
-    yield "|---|---|---|---|---|"
-    for (who, program), rows in samples.groupby(["who", "program"]):
-        late, slope = rows[rows["round"] > SETTLED], "not enough rounds"
-        if len(late) > 2 * LAG:
-            fit = sm.OLS(late.mb, sm.add_constant(late["round"])).fit(
-                cov_type="HAC", cov_kwds={"maxlags": LAG}, use_t=True
-            )
-            low, high = fit.conf_int().loc["round"] * 100
-            slope = f"{fit.params['round'] * 100:.1f} ({low:.1f} to {high:.1f})"
-        yield f"| {who} | {program} | {rows.mb.iloc[0]:.0f} | {rows.mb.iloc[-1]:.0f} | {slope} |"
-
-
-def differences(found: Run, expected: Run, deployment: Deployment) -> Iterator[str]:
-    """Yield what of a run is not the simulation's, to the bit."""
-    there, here = (
-        run.metrics[~run.metrics.metric.isin(MEASURED)].reset_index(drop=True)
-        for run in (found, expected)
-    )
-    if not there.equals(here):
-        yield "metrics.csv"
-    shared = "consilium/seed-0/shared.safetensors"
-    if (found.folder / shared).read_bytes() != (expected.folder / shared).read_bytes():
-        yield shared
-    for site in SITES:
-        [vault] = (deployment.hospital(site) / "vault").glob(f"*/{site}/consilium/seed-0")
-        simulated = expected.folder / "sites" / site / "consilium/seed-0"
-        for path in sorted(simulated.glob("*.safetensors")):
-            other = vault / path.name
-            if not other.exists() or other.read_bytes() != path.read_bytes():
-                yield f"{site}: {path.name}"
 
 
 def main() -> int:
