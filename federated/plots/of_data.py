@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -34,7 +37,7 @@ def figure(told: Told, classes: Sequence[str]) -> Figure:
     return figure
 
 
-def _greys(ax, told: Told) -> list[Line2D]:  # type: ignore[no-untyped-def]
+def _greys(ax: Axes, told: Told) -> list[Line2D]:
     shares = told.greys()
     middles = (np.arange(GREYS) + 0.5) * 256 / GREYS
     sites = shares.drop(index=EVERYONE, errors="ignore")
@@ -54,7 +57,7 @@ def _greys(ax, told: Told) -> list[Line2D]:  # type: ignore[no-untyped-def]
     return handles
 
 
-def _classes(ax, numbers, classes: Sequence[str]) -> list[object]:  # type: ignore[no-untyped-def]
+def _classes(ax: Axes, numbers: pd.DataFrame, classes: Sequence[str]) -> list[BarContainer]:
     handles, start = [], np.zeros(len(numbers))
     for k, word in enumerate(classes):
         values = numbers.reindex(columns=[CLASSES[k]]).fillna(0.0).to_numpy().ravel()
