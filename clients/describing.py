@@ -27,7 +27,9 @@ def told(site: Site, order: Order, *, alone: bool) -> Report:
     entry, left_out = load_entry(site.config, site.name, alone=alone)
     numbers, images = described(entry, left_out, site.config.data.class_count), len(entry.rows)
     if asked.epsilon:
-        key = noise_key(site, order, "statistics", repr(sorted(numbers.items())).encode())
+        # Of its own for each budget: the same noise at two scales would give the counts away.
+        bound = repr((asked.epsilon, sorted(numbers.items()))).encode()
+        key = noise_key(site, order, "statistics", bound)
         numbers = with_noise(numbers, images, asked.epsilon, Stream(key))
         images = int(sum(numbers[name] for name in CLASSES if name in numbers))
     if images < asked.minimum:

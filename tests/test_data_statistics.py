@@ -143,6 +143,23 @@ def test_an_answer_with_noise_divides_its_budget_and_has_no_count_below_0() -> N
     assert noisy != with_noise(told, 40, 1.0, Stream(b"n" * 32))
 
 
+def test_two_budgets_have_noise_of_their_own(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same noise at two scales would cancel out and leave the counts."""
+    words = [f"{k}={v}" for k, v in tiny("run", methods="fedbn").items() if k != "folder"]
+    words += ["statistics.minimum=0", "phantom.patients=40", "--json"]
+
+    def asked(epsilon: float) -> np.ndarray:
+        assert cli.main(["statistics", *words, f"statistics.epsilon={epsilon}"]) == 0
+        answers = json.loads(capsys.readouterr().out).values()
+        return np.array([a[n] for a in answers for n in ("class_0", "class_1", "patient_known")])
+
+    one, two, plain = asked(1), asked(2), asked(0)
+    assert (one != plain).any() and np.array_equal(one, asked(1))
+    assert np.abs((one - plain) - 2 * (two - plain)).max() > 4
+
+
 def test_hospitals_tell_before_round_1_and_their_ledgers_have_it(tiny: Tiny) -> None:
     given = tiny("run", rounds=1, methods="fedbn", statistics__ask="before")
     run = engine.run(given)
