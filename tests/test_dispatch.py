@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ray.exceptions import RayError
 
 from federated.engine.ray import dispatch
@@ -135,3 +138,45 @@ def test_where_sites_go_anywhere_each_worker_hands_over_its_own(
 ) -> None:
     _, sums = dealt(Crew("", ""), [""] * 8, monkeypatch)
     assert len(sums) == 2 and whole(sums) == sum(range(8))
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=300, deadline=None)
+def test_every_site_counts_once_in_whatever_order_workers_answer_and_are_lost(seed: int) -> None:
+    random = Random(seed)
+    nodes = [random.choice("xy") for _ in range(random.randint(2, 5))]
+    homes = [random.choice(nodes) for _ in range(random.randint(1, 12))]
+    crew, now, sums = Crew(*nodes), [0.0], list[ExactSum]()
+    crew.wait = lambda references, seconds: [random.choice(references)]  # type: ignore[method-assign]
+
+    def clock() -> float:
+        now[0] += random.choice((0.001, 0.1, 1.5))  # sums are handed over once they are 2 s old
+        return now[0]
+
+    def asked(work: Callable[[], Done]) -> Reference:
+        done, is_lost = work(), random.random() < 0.15  # an actor works in the order it is asked
+
+        def answer() -> Done:
+            if is_lost:
+                raise RayError("lost on its way")
+            return done
+
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatch, "ray", SimpleNamespace(get=lambda asked, timeout: asked()))
+        patch.setattr(dispatch, "time", SimpleNamespace(monotonic=clock))
+        results = Dispatch(
+            crew,  # type: ignore[arg-type]
+            len(homes),
+            lambda actor, places, over: asked(lambda: actor.answer(places, over)),
+            largest=2,
+            patience=Patience(1e9, 1000),
+            announce=lambda kind, place, **facts: None,
+            absorb=sums.append,
+            home=lambda place: homes[place],
+            gather=lambda actor, others: asked(lambda: actor.gather(others)),
+        ).run()
+    assert results == [f"site {place}" for place in range(len(homes))]
+    assert sum(one.weight for one in sums) == len(homes)
+    assert whole(sums) == sum(range(len(homes)))
