@@ -144,7 +144,7 @@ def test_workers_are_forks_of_one_process_and_look_as_if_they_were_started(tmp_p
     program = tmp_path / "default_worker.py"
     program.write_text(WORKER)
     path = own.environment("PYTHONPATH", paths_of_this_process())
-    with path, forks.sown(tmp_path, ("colorsys",)):
+    with path, forks.sown(tmp_path, ("colorsys",)) as sown:
         workers = [started(program, 60), started(program, 60), started(program, 0)]
     told = [told_by(worker) for worker in workers]
     assert workers[2].wait(60) == 0  # ends with its fork
@@ -152,13 +152,34 @@ def test_workers_are_forks_of_one_process_and_look_as_if_they_were_started(tmp_p
         assert one["imported"] and one["environment"]["ONLY_OF"] == "the worker"
         assert one["arguments"][1:] == []
     assert len({one["process"] for one in told}) == 3
-    (seed,) = {one["parent"] for one in told}
-    assert seed != os.getpid() and tied.SEED not in os.environ
+    assert sown and {one["parent"] for one in told} == {sown.pid}
+    assert tied.SEED not in os.environ
 
-    psutil.Process(seed).kill()  # its forks end with it, and each is missed
+    forks.end(sown)  # its forks end with it, and each is missed
     assert [worker.wait(60) for worker in workers[:2]] == [0, 0]
     with own.environment(tied.SEED, str(tmp_path / "s")):
         late = started(program, 0)  # nobody is there to fork: it is the worker itself
     alone = told_by(late)
     assert (alone["process"], alone["imported"]) == (late.pid, False)
     assert late.wait(60) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_no_seed_is_left_of_a_cluster_that_did_not_start(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError), forks.sown(tmp_path, ()) as seed:
+        raise ConnectionError
+    assert seed and seed.poll() is not None and tied.SEED not in os.environ
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_a_cluster_that_is_left_takes_its_seed_along() -> None:
+    def seeds() -> list[psutil.Process]:
+        children = psutil.Process().children()
+        return [child for child in children if forks.__file__ in child.cmdline()]
+
+    before = seeds()
+    cluster = own.start()
+    assert len(seeds()) == len(before) + 1
+    cluster.close()
+    assert seeds() == before

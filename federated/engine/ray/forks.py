@@ -32,23 +32,24 @@ TEXT_BYTES = 2**20
 
 
 @contextmanager
-def sown(folder: Path, modules: tuple[str, ...]) -> Iterator[None]:
-    """Have the workers of a raylet that is started meanwhile be forked.
+def sown(folder: Path, modules: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes] | None]:
+    """Have the workers of a raylet that is started meanwhile be forked; yield the seed.
 
-    The seed ends with this thread, as Ray's own processes do.
+    It ends with this thread, as Ray's own processes do, and at once if the raylet does not start.
+    Whoever ends the cluster before that ends it, too.
 
     Args:
         folder: A private folder, for the seed's socket.
         modules: What the seed imports.
     """
     if not sys.platform.startswith("linux"):
-        yield
+        yield None
         return
     place = str(folder / "s")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(place)
         listening.listen()
-        subprocess.Popen(
+        seed = subprocess.Popen(
             [sys.executable, __file__, str(listening.fileno()), *modules],
             env={**os.environ, PARENT: str(os.getpid())},
             pass_fds=[listening.fileno()],
@@ -59,9 +60,19 @@ def sown(folder: Path, modules: tuple[str, ...]) -> Iterator[None]:
         )
     os.environ[tied.SEED] = place
     try:
-        yield
+        yield seed
+    except BaseException:
+        end(seed)
+        raise
     finally:
         del os.environ[tied.SEED]
+
+
+def end(seed: subprocess.Popen[bytes] | None) -> None:
+    """End a seed, and with it what was forked from it."""
+    if seed is not None:
+        seed.kill()
+        seed.wait()
 
 
 def sprout(listening: socket.socket) -> list[str]:

@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,9 +25,8 @@ from ray._private.node import Node
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
 from federated.engine import CLIENT_APP
-from federated.engine.ray import tied
+from federated.engine.ray import forks, tied
 from federated.engine.ray.cluster import Cluster, paths_of_this_process
-from federated.engine.ray.forks import sown
 from federated.errors import UserError
 
 ONLOOKERS = ("start_monitor", "start_log_monitor", "start_api_server")
@@ -62,7 +62,7 @@ def start() -> Cluster:
             stack.enter_context(_tied())
             stack.enter_context(_signals_kept())
             read_token()
-            stack.enter_context(sown(folder, IMPORTED))
+            seed = stack.enter_context(forks.sown(folder, IMPORTED))
             # "local": without an address Ray would join any cluster that is running.
             # Ray makes its folder readable to all, so ours is around it.
             ray.init("local", include_dashboard=False, _temp_dir=str(folder / "r"), **QUIET)
@@ -73,7 +73,7 @@ def start() -> Cluster:
             "engine.kind=inline."
         ) from error
     worker._worker_logs_enabled = False  # it would print on standard output, amid our JSON
-    return Cluster(lambda: _end(folder), _ended)
+    return Cluster(lambda: _end(folder, seed), _ended)
 
 
 def make_folder() -> Path:
@@ -125,11 +125,12 @@ def _ended() -> str:
     return ""
 
 
-def _end(folder: Path) -> None:
+def _end(folder: Path, seed: subprocess.Popen[bytes] | None = None) -> None:
     """End the cluster, a broken one by force: Ray would wait for it to come back."""
     if worker._global_node and _ended():
         worker._global_node.kill_all_processes(check_alive=False)
     ray.shutdown()
+    forks.end(seed)
     worker._worker_logs_enabled = True
     read_token()
     shutil.rmtree(folder, ignore_errors=True)
