@@ -10,8 +10,9 @@ import textwrap
 import threading
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -30,7 +31,7 @@ from federated.deploy.credentials import make_certificates, make_node_key
 from federated.deploy.local import node_config, opened
 from federated.deploy.submission import write_run_config
 from federated.errors import UserError
-from federated.runs.reading import load
+from federated.runs.reading import Run, load
 
 ROOT = Path(__file__).parent.parent
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends orphans by itself")
@@ -214,27 +215,47 @@ SETTINGS = {
 
 @pytest.mark.deploy
 def test_two_hospitals_one_killed_give_the_bits_of_the_simulation(tmp_path: Path, run_tiny) -> None:
+    found = run_with_one_killed(tmp_path, SETTINGS)
+    expected = run_tiny("simulation", methods="consilium", phantom__sites=2)
+    is_the_simulation(found, expected, "consilium")
+
+
+def run_with_one_killed(
+    tmp_path: Path, settings: Mapping[str, Any], look: Callable[[], None] = lambda: None
+) -> Run:
+    """Deploy, kill phantom-2 after round 1, start it again, and return the run once it has ended.
+
+    Args:
+        tmp_path: Where all of it goes, into ``deployment``.
+        settings: Of the run.
+        look: Called between the kill and the new start.
+    """
     folder = tmp_path / "deployment"
-    policy = write_policy(folder, parse(SETTINGS))
+    policy = write_policy(folder, parse(settings))
     own = {"data.cache": str(tmp_path / "cache"), "policy": str(policy)}
-    with opened(folder, {"phantom-1": own, "phantom-2": own}) as deployment:
-        config = write_run_config(deployment.folder, SETTINGS, deployment.hospitals)
+    sites = [f"phantom-{k}" for k in range(1, settings["phantom.sites"] + 1)]
+    with opened(folder, dict.fromkeys(sites, own)) as deployment:
+        config = write_run_config(deployment.folder, settings, deployment.hospitals)
         submit = ("run", ".", "--stream", "--run-config", str(config))
         victim = threading.Thread(target=kill_after_round_1, args=(deployment,))
         victim.start()
         first = deployment.flwr(*submit, cwd=ROOT)
         victim.join()
         assert "run-ended" not in events(folder), "the run must have missed the killed node"
+        look()
         deployment.start_node("phantom-2")
         wait_until(lambda: not deployment.ended(), 60.0)
         second = deployment.flwr(*submit, cwd=ROOT)
         assert "run-ended" in events(folder), first + second
-    found = load(folder / "run")
-    expected = run_tiny("simulation", methods="consilium", phantom__sites=2)
+    return load(folder / "run")
+
+
+def is_the_simulation(found: Run, expected: Run, method: str) -> None:
+    """Compare numbers and shared weights to the bit."""
     pd.testing.assert_frame_equal(
-        numbers(expected, "consilium"), numbers(found, "consilium"), check_exact=True
+        numbers(expected, method), numbers(found, method), check_exact=True
     )
-    shared = "consilium/seed-0/shared.safetensors"
+    shared = f"{method}/seed-0/shared.safetensors"
     there, here = (run.folder / shared for run in (expected, found))
     assert there.read_bytes() == here.read_bytes()
 

@@ -5,7 +5,7 @@ model v of its own, at the mixture of both, on the same batches:
 
     each step:  w <- w - lr grad f(w)
                 v <- v - lr grad_v f(alpha v + (1 - alpha) w)
-    each round: alpha <- alpha - rate lr <v - w, grad f(alpha v + (1 - alpha) w)>   (equation 10)
+    each round: alpha <- alpha - rate lr <v - w, grad f(alpha v + (1 - alpha) w)>
 
 in its first step, alpha kept within 0 and 1. The paper writes plain SGD; v has an optimiser of its
 own of the configured kind, and its gradient is clipped by itself. A site uses alpha v + (1 - alpha)

@@ -3,8 +3,8 @@
 Acar et al., ICLR 2021, arXiv 2111.04263, algorithm 1. With w the weights that arrived, g_i the
 gradient that site i keeps (zeros at first), and alpha, which is ``train.proximal-mu``:
 
-    each site minimises  L_i(y) - <g_i, y> + alpha/2 ||y - w||^2     (equation 1)
-    afterwards:          g_i <- g_i - alpha (y_i - w)                (from equation 2)
+    each site minimises  L_i(y) - <g_i, y> + alpha/2 ||y - w||^2
+    afterwards:          g_i <- g_i - alpha (y_i - w)
     at the server:       h <- h - alpha share (mean of y_i - w)
                          w <- mean of y_i - h / alpha
 
