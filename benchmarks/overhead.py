@@ -87,8 +87,7 @@ def one_round(cell: Cell, number: int) -> ExactSum:
     """Ask all sites and return the sum."""
     orders: list[Order] = [cell.order(site, number) for site in cell.nodes]
     sent = pack_groups(dict(cell.initial))
-    total = ask(cell, "train", orders, sent, summed=True).total
-    assert total is not None
+    (total,) = ask(cell, "train", orders, sent, summed=True).total.values()
     assert np.array_equal(total.mean()["weights/w"].astype(np.float32), cell.initial["weights/w"])
     return total
 

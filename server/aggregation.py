@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from federated.exchange.exact import ExactSum
+from federated.exchange.lengths import Sums
+from server.bounding import Bound, bounded_mean, weight_of
 from server.cell import Cell
 from server.noise import noised_mean
 from server.rules import Arrays, NotFiniteError, ServerRule, ServerState, step
@@ -21,9 +22,9 @@ class Aggregate:
     weight: int
 
     @classmethod
-    def of(cls, total: ExactSum | None) -> "Aggregate | None":
-        """Return the mean of a sum, None if nothing was added up."""
-        return None if total is None else cls(total.mean(), total.weight)
+    def of(cls, sums: Sums, present: Arrays, bound: Bound) -> "Aggregate | None":
+        """Return the mean of sums, None if nothing was added up; as for ``bounded_mean``."""
+        return cls(bounded_mean(sums, present, bound), weight_of(sums)) if sums else None
 
 
 def stepped(cell: Cell, server: ServerState, made: Aggregate | None, round: int) -> ServerState:

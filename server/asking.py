@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from federated.exchange.exact import ExactSum
 from federated.exchange.failures import BAD_VAULT, REASONS
+from federated.exchange.lengths import Sums
 from federated.exchange.replies import Reply, Request
 from federated.exchange.wire import ALL_SITES, Groups, Order, Report
 from server.cell import Cell, VaultLostError
@@ -19,11 +19,11 @@ class Replies:
 
     Attributes:
         by_site: Each site's reply.
-        total: The weighted sum of all releases, if it was asked for.
+        total: The weighted sums of all releases, if they were asked for.
     """
 
     by_site: Mapping[str, Reply] = field(default_factory=dict)
-    total: ExactSum | None = None
+    total: Sums = field(default_factory=dict)
 
     @property
     def reports(self) -> list[Report]:
@@ -52,7 +52,9 @@ def ask(
     """
     if not orders:
         return Replies()
-    return put(cell, replace(request_of(cell, action, sent), summed=summed), orders)
+    by_length = summed and cell.norm_bound > 0
+    request = replace(request_of(cell, action, sent), summed=summed, by_length=by_length)
+    return put(cell, request, orders)
 
 
 def request_of(cell: Cell, action: str, sent: Groups) -> Request:

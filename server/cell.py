@@ -15,6 +15,7 @@ from federated.rollout.policy import needs_every_update
 from federated.rollout.scenario import Scenario
 from federated.runs.folder import RunFolder
 from server.advice import Advice
+from server.bounding import multiple_of
 from server.grids import SummingGrid
 from server.record import Record
 from server.rows import Key
@@ -88,9 +89,14 @@ class Cell:
 
     @property
     def holds_updates(self) -> bool:
-        """Whether the server holds each update: not all may count, or it compares them."""
-        compares = self.config.server.compares_updates
+        """Whether the server holds each update: not all may count, or a rule compares them."""
+        compares = self.config.server.rule != "mean"
         return self.shares and (compares or needs_every_update(self.config.rollout))
+
+    @cached_property
+    def norm_bound(self) -> float:
+        """How many times the median of a round's updates one of them may be long; 0: no bound."""
+        return multiple_of(self.config, self.initial)
 
     @property
     def hides_updates(self) -> bool:

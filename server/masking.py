@@ -16,6 +16,7 @@ from flwr.app import ConfigRecord
 
 from federated.exchange.actions import Action
 from federated.exchange.exact import ExactSum
+from federated.exchange.lengths import Sums
 from federated.exchange.masked import (
     FEWEST,
     KEYS,
@@ -86,7 +87,7 @@ def train_masked(cell: Cell, orders: Sequence[Order], sent: Groups) -> Replies:
     need(cell, number, len(opened.by_site), least)
     masks = left_over(joint, answered, opened, numbers=place, public=public, session=session)
     total = unmasked(cell, number, trained.total, masks)
-    return Replies(with_bytes(trained, keyed, shared, opened), total)
+    return Replies(with_bytes(trained, keyed, shared, opened), {0: total})
 
 
 def left_over(
@@ -129,14 +130,15 @@ def left_over(
     return masks
 
 
-def unmasked(cell: Cell, round: int, total: ExactSum | None, masks: Sequence[Mask]) -> ExactSum:
+def unmasked(cell: Cell, round: int, sums: Sums, masks: Sequence[Mask]) -> ExactSum:
     """Return the plain sum.
 
     Raises:
         RunStoppedError: it is none, because a site has masked wrongly.
     """
-    if total is None:
+    if not sums:
         raise ValueError("a sum of no release cannot be unmasked")
+    (total,) = sums.values()
     order = [spec.name for spec in masked_of(cell.boundary).shared]
     arrays = {(name, k): total.parts[name][k] for name in order for k in (0, 1)}
     for mask in masks:

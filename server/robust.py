@@ -7,14 +7,12 @@ run, they need every update at the server at once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import median as median_of
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from federated.config.server import Server
-from federated.exchange.sharing import WEIGHTS, group
 from server.rules import Array, Arrays, Contribution, weighted_sum
 
 Float64 = npt.NDArray[np.float64]
@@ -31,60 +29,6 @@ class Verdict:
 
     mean: Arrays
     chosen: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Bounded:
-    """Updates of which none is longer than the bound.
-
-    Attributes:
-        parts: The updates.
-        bound: The greatest L2 norm; infinite where there is none.
-        lengths: Norms before, of those that were shortened, by their place.
-    """
-
-    parts: Sequence[Contribution]
-    bound: float = np.inf
-    lengths: Mapping[int, float] = field(default_factory=dict)
-
-
-def bounded(parts: Sequence[Contribution], present: Arrays, multiple: float) -> Bounded:
-    """Return the updates with none longer than ``multiple`` times their median L2 norm.
-
-    A longer one keeps its direction: ``present + (bound / length) x (update - present)``. Integer
-    tensors, such as batch counters, neither count nor change. An update that changes nothing is
-    none to measure others by.
-
-    Args:
-        parts: What each update stands for, in terms of the present weights.
-        present: The weights that the server has.
-        multiple: Of the median; 0: no bound.
-    """
-    if not multiple:
-        return Bounded(parts)
-    lengths = [length_of(arrays, present) for arrays, _ in parts]
-    bound = multiple * median_of([length for length in lengths if length] or [np.inf])
-    too_long = {place: length for place, length in enumerate(lengths) if length > bound}
-    shorter = [
-        (shortened(arrays, present, bound / too_long[k]) if k in too_long else arrays, n)
-        for k, (arrays, n) in enumerate(parts)
-    ]
-    return Bounded(shorter, bound, too_long)
-
-
-def length_of(arrays: Arrays, present: Arrays) -> float:
-    """Return the L2 norm of an update's change of the weights."""
-    return float(np.sqrt(squared_distance(group(arrays, WEIGHTS), group(present, WEIGHTS))))
-
-
-def shortened(arrays: Arrays, present: Arrays, share: float) -> dict[str, Array]:
-    """Return an update of which only a share of the change is left."""
-    return {
-        name: now + share * (arrays[name].astype(np.float64) - now)
-        if is_real(now)
-        else arrays[name]
-        for name, now in present.items()
-    }
 
 
 def squared_distance(a: Arrays, b: Arrays) -> float:

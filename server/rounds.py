@@ -16,6 +16,7 @@ from federated.runs.folder import RunFolder
 from server import checkpoint
 from server.aggregation import Aggregate, stepped
 from server.asking import ask
+from server.bounding import Bound
 from server.cell import Cell, VaultLostError
 from server.checkpoint import Checkpoint
 from server.leaving import last_steps, without_leavers
@@ -27,7 +28,7 @@ from server.rows import Key
 from server.rules import ServerState
 from server.tallies import traffic, validation_score
 from server.timeline import Timeline, timeline_of
-from server.updates import with_updates
+from server.updates import note_shortened, with_updates
 
 
 def run_cell(cell: Cell, may_end: Callable[[], bool] = lambda: True) -> bool:
@@ -51,7 +52,8 @@ def run_cell(cell: Cell, may_end: Callable[[], bool] = lambda: True) -> bool:
         checkpoint.save(cell.folder, reached, cell.whose)
     if reached.finished:
         return True
-    cell.emit("cell-started", rounds=cell.config.rounds, after=reached.round)
+    started = {"rounds": cell.config.rounds, "after": reached.round}
+    cell.emit("cell-started", **started, norm_bound=cell.norm_bound)
     timeline, repeated = timeline_of(cell), 0
     while reached.round < cell.config.rounds:
         number = reached.round + 1
@@ -159,7 +161,10 @@ def aggregate(cell: Cell, round: Round) -> Round:
     """
     if cell.holds_updates:
         return replace(round, server=with_updates(cell, round))
-    made = Aggregate.of(round.trained.total)
+    lengths = {site: reply.length for site, reply in round.trained.by_site.items()}
+    bound = Bound.of(list(lengths.values()), cell.norm_bound)
+    note_shortened(cell, round.number, lengths, bound)
+    made = Aggregate.of(round.trained.total, round.server.shared, bound)
     return replace(round, server=stepped(cell, round.server, made, round.number))
 
 

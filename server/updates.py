@@ -3,14 +3,16 @@
 A round policy may use them late or not at all, and a rule other than the mean compares them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from federated.exchange.sharing import WEIGHTS
+from federated.exchange.lengths import class_of, length_of
+from federated.exchange.sharing import WEIGHTS, group
 from federated.rollout.policy import Update, discount
 from server.aggregation import Aggregate, stepped
+from server.bounding import Bound, shortened
 from server.cell import Cell
-from server.robust import bounded, judged
+from server.robust import judged
 from server.round_state import Round
 from server.rules import Array, Arrays, Contribution, ServerState
 
@@ -46,18 +48,41 @@ def compared(cell: Cell, server: ServerState, used: Sequence[Update], round: int
 
     Which of them were shortened or trusted is recorded.
     """
-    settings = cell.config.server
-    parts = contributions(cell, server, used, round)
-    short = bounded(parts, server.shared, settings.norm_bound)
-    for place, length in short.lengths.items():
-        site = used[place].site
-        cell.emit("update-shortened", round=round, site=site, norm=length, bound=short.bound)
-    verdict = judged(short.parts, settings)
+    parts = bounded(cell, used, contributions(cell, server, used, round), server.shared, round)
+    verdict = judged(parts, cell.config.server)
     if verdict.chosen is not None:
         sites = [used[place].site for place in verdict.chosen]
         cell.emit("updates-chosen", round=round, sites=sites)
     weight = sum(n if cell.by_examples else 1 for _, n in parts)
     return Aggregate(verdict.mean, weight)
+
+
+def bounded(
+    cell: Cell, used: Sequence[Update], parts: Sequence[Contribution], present: Arrays, round: int
+) -> Sequence[Contribution]:
+    """Return updates of which none is beyond the round's bound, which is recorded.
+
+    Where none is, the mean has the bits of sums by class of length (``server.bounding``).
+    """
+    if not cell.norm_bound:
+        return parts
+    weights = group(present, WEIGHTS)
+    lengths = [length_of(group(arrays, WEIGHTS), weights) for arrays, _ in parts]
+    bound = Bound.of(lengths, cell.norm_bound)
+    sites = [update.site for update in used]
+    note_shortened(cell, round, dict(zip(sites, lengths, strict=True)), bound)
+    shares = [bound.share(class_of(length)) for length in lengths]
+    return [
+        (arrays, n) if share == 1 else (shortened(arrays, present, share), n)
+        for (arrays, n), share in zip(parts, shares, strict=True)
+    ]
+
+
+def note_shortened(cell: Cell, round: int, lengths: Mapping[str, float], bound: Bound) -> None:
+    """Record which sites' updates are beyond the bound."""
+    for site, length in lengths.items():
+        if length > bound.longest:
+            cell.emit("update-shortened", round=round, site=site, norm=length, bound=bound.longest)
 
 
 def with_releases(round: Round) -> ServerState:

@@ -75,10 +75,11 @@ def tallied(action: str, spoil: Spoil | None) -> Tally:
 
 
 def bits(tally: Tally) -> object:
-    """Return all of a sum, as bytes."""
-    total = tally.total()
-    parts = {} if total is None else total.parts
-    return total and total.weight, {n: (h.tobytes(), w.tobytes()) for n, (h, w) in parts.items()}
+    """Return all of the sums, as bytes."""
+    return {
+        k: (total.weight, {n: (h.tobytes(), w.tobytes()) for n, (h, w) in total.parts.items()})
+        for k, total in tally.total().items()
+    }
 
 
 SENTENCE = 160

@@ -55,6 +55,8 @@ def test_what_only_informs_imports_nothing_heavy(words: list[str]) -> None:
         (["run", "none.toml"], "there is no config file none.toml"),
         (["run", "roundz=3"], "there is no setting 'roundz' (did you mean 'rounds'?"),
         (["run", "phantom.sites=0", "engine.kind=inline"], "there is no hospital"),
+        (["run", "partition.kind=iid", "engine.kind=inline"], "there are only phantoms; set one"),
+        (["run", "data.shift=1", "engine.kind=inline"], "data.shift = 1.0 is done to images of"),
         (["run", "data.covid-ct=/nowhere", "engine.kind=inline"], "/nowhere"),
         (["run", "model.name=covidnett", "engine.kind=inline"], "did you mean 'covidnet'"),
         (["run", "engine.gpus=1", "engine.kind=inline"], "torch sees no GPU"),

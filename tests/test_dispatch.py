@@ -17,7 +17,8 @@ from federated.engine.ray.dispatch import Dispatch
 from federated.engine.ray.patience import Patience
 from federated.engine.ray.pool import Hired
 from federated.engine.ray.worker import Done
-from federated.exchange.exact import Accumulator, ExactSum
+from federated.exchange.lengths import Accumulators, Sums
+from server.bounding import weight_of
 
 Reference = Callable[[], Done]
 
@@ -26,21 +27,20 @@ class Actor:
     """What a worker does, in this process: each site releases its place."""
 
     def __init__(self) -> None:
-        self.sum = Accumulator(100)
+        self.sums = Accumulators(100)
 
     def answer(self, places: Sequence[int], hand_over: bool) -> Done:
         for place in places:
-            self.sum.include({"w": np.full(2, place, np.float32)}, 1)
-        total = self.give() if hand_over else None
+            self.sums.of(place % 3).include({"w": np.full(2, place, np.float32)}, 1)
+        total = self.give() if hand_over else {}
         return Done([f"site {place}" for place in places], hand_over, total)
 
-    def give(self) -> ExactSum | None:
-        return self.sum.total() if self.sum.weight else None
+    def give(self) -> Sums:
+        return self.sums.total()
 
     def gather(self, others: Sequence["Actor"]) -> Done:
         for other in others:
-            if (given := other.give()) is not None:
-                self.sum.absorb(given)
+            self.sums.absorb(other.give())
         return Done([], total=self.give())
 
 
@@ -72,10 +72,10 @@ def hired(node: str) -> Hired:
 
 def dealt(
     crew: Crew, homes: Sequence[str], monkeypatch: pytest.MonkeyPatch, *, failures: int = 0
-) -> tuple[list[Any], list[ExactSum]]:
+) -> tuple[list[Any], list[Sums]]:
     """Return the results of all sites, and the sums that the driver got."""
     monkeypatch.setattr(dispatch, "ray", SimpleNamespace(get=lambda asked, timeout: asked()))
-    left, sums = [failures], list[ExactSum]()
+    left, sums = [failures], list[Sums]()
 
     def gather(actor: Actor, others: Sequence[Actor]) -> Reference:
         def ask() -> Done:
@@ -100,14 +100,16 @@ def dealt(
     return dealing.run(), sums
 
 
-def whole(sums: Sequence[ExactSum]) -> Fraction:
-    total = Accumulator(100)
+def whole(sums: Sequence[Sums]) -> Fraction:
+    """Return the sum of all places; those of another class of length are in another sum."""
+    total, found = Accumulators(100), Fraction(0)
     for one in sums:
         total.absorb(one)
-    everyone = total.total()
-    first, second = everyone.mean()["w"]
-    assert first == second
-    return Fraction(float(first)) * everyone.weight
+    for k, part in total.total().items():
+        first, second = part.mean()["w"]
+        assert first == second and round(first * part.weight - k * part.weight) % 3 == 0
+        found += Fraction(float(first)) * part.weight
+    return found
 
 
 HOMES = ["x", "y", "x", "x", "y", "x", "x", "y"]
@@ -118,7 +120,7 @@ def test_one_sum_travels_from_each_node_whatever_its_workers(
 ) -> None:
     results, sums = dealt(Crew("x", "x", "y", "x"), HOMES, monkeypatch)
     assert results == [f"site {place}" for place in range(8)]
-    assert sorted(one.weight for one in sums) == [3, 5]  # the sites of y, and of x
+    assert sorted(weight_of(one) for one in sums) == [3, 5]  # the sites of y, and of x
     assert whole(sums) == sum(range(8))
 
 
@@ -129,7 +131,7 @@ def test_a_sum_lost_on_its_way_is_made_again_and_nothing_counts_twice(
     results, sums = dealt(crew, HOMES, monkeypatch, failures=1)
     assert crew.replaced == ["x", "x"]  # either may be to blame
     assert results == [f"site {place}" for place in range(8)]
-    assert sorted(one.weight for one in sums) == [3, 5]
+    assert sorted(weight_of(one) for one in sums) == [3, 5]
     assert whole(sums) == sum(range(8))
 
 
@@ -146,7 +148,7 @@ def test_every_site_counts_once_in_whatever_order_workers_answer_and_are_lost(se
     random = Random(seed)
     nodes = [random.choice("xy") for _ in range(random.randint(2, 5))]
     homes = [random.choice(nodes) for _ in range(random.randint(1, 12))]
-    crew, now, sums = Crew(*nodes), [0.0], list[ExactSum]()
+    crew, now, sums = Crew(*nodes), [0.0], list[Sums]()
     crew.wait = lambda references, seconds: [random.choice(references)]  # type: ignore[method-assign]
 
     def clock() -> float:
@@ -178,5 +180,5 @@ def test_every_site_counts_once_in_whatever_order_workers_answer_and_are_lost(se
             gather=lambda actor, others: asked(lambda: actor.gather(others)),
         ).run()
     assert results == [f"site {place}" for place in range(len(homes))]
-    assert sum(one.weight for one in sums) == len(homes)
+    assert sum(map(weight_of, sums)) == len(homes)
     assert whole(sums) == sum(range(len(homes)))

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_laws import assert_same_bits, numbers, shared
 from test_messages import load_with
 from test_resume import PowerCutError, cut_after, files
@@ -15,8 +17,10 @@ from federated.config.server import Server
 from federated.config.study import parse
 from federated.engine import run
 from federated.errors import UserError
+from federated.exchange.lengths import Accumulators, class_of, length_of, longest_of
 from federated.runs.reading import load
-from server.robust import RULES, bounded, foreseen, judged
+from server.bounding import Bound, bounded_mean
+from server.robust import RULES, foreseen, judged
 
 Part = tuple[dict[str, npt.NDArray[Any]], int]
 ALL = [name for name in RULES if name != "mean"]
@@ -46,22 +50,72 @@ def test_the_rules_by_hand() -> None:
     assert made("multi-krum", FIVE) == pytest.approx(weighted)
 
 
+NOW = {"weights/w": np.ones(2, np.float32), "weights/n": np.array(7)}
+
+
+def summed(parts: list[Part]) -> tuple[Any, list[float]]:
+    """Return the sums by class of length, every site counted once, and the lengths."""
+    sums, lengths = Accumulators(), []
+    for arrays, _ in parts:
+        lengths.append(length_of(arrays, NOW))
+        sums.of(class_of(lengths[-1])).include(arrays, 1)
+    return sums.total(), lengths
+
+
+def moved(*rows: tuple[list[float], int]) -> list[Part]:
+    return [({"weights/w": np.array(w, np.float32), "weights/n": np.array(n)}, 3) for w, n in rows]
+
+
 def test_an_update_that_is_too_long_keeps_its_direction() -> None:
-    """Lengths 5, 5 and 50 from (1, 1): twice the median is 10, a fifth of the third's."""
-    now = {"weights/w": np.ones(2, np.float32), "weights/n": np.array(7)}
-    parts = [
-        ({"weights/w": np.array(w, np.float32), "weights/n": np.array(n)}, 3)
-        for w, n in (([4, 5], 8), ([-2, -3], 9), ([31, 41], 99))
-    ]
-    short = bounded(parts, now, 2.0)
-    assert (short.bound, dict(short.lengths)) == (10.0, {2: 50.0})
-    assert short.parts[:2] == parts[:2]
-    arrays, images = short.parts[2]
-    assert arrays["weights/w"].tolist() == [7, 9]
-    assert (arrays["weights/n"], images) == (99, 3)
-    assert bounded(parts, now, 0).parts is parts
-    still = [(now, 3), (now, 3), parts[0]]
-    assert bounded(still, now, 1.0).parts == still  # whoever stands still is no measure of others
+    """Lengths 5, 5 and 64 from (1, 1): 2 medians are 10, by the class 2^3.5; 64 ends its class."""
+    sums, lengths = summed(moved(([4, 5], 8), ([-2, -3], 9), ([1, 65], 100)))
+    bound = Bound.of(lengths, 2.0)
+    assert (lengths, bound.longest) == ([5.0, 5.0, 64.0], 2**3.5)
+    mean = bounded_mean(sums, NOW, bound)
+    assert mean["weights/w"] == pytest.approx([(4 - 2 + 1) / 3, (5 - 3 + 1 + 2**3.5) / 3])
+    assert mean["weights/n"] == pytest.approx(117 / 3)  # a counter is counted, not shortened
+
+
+def test_whoever_stands_still_is_no_measure_of_others() -> None:
+    sums, lengths = summed([(NOW, 3), (NOW, 3), *moved(([4, 5], 7))])
+    bound = Bound.of(lengths, 1.0)
+    assert (lengths, bound.longest) == ([0.0, 0.0, 5.0], 2**2.5)
+    assert bounded_mean(sums, NOW, bound)["weights/w"] == pytest.approx([2, 7 / 3])
+    assert Bound.of([0.0, 0.0], 3.0) == Bound.of([1.0, 9.0], 0) == Bound()
+
+
+@given(st.floats(1e-300, 1e300))
+def test_a_class_holds_the_lengths_up_to_its_end(length: float) -> None:
+    k = class_of(length)
+    assert longest_of(k - 1) < length <= longest_of(k)
+    assert class_of(longest_of(k)) == k
+
+
+lengths_of_sites = st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=9)
+
+
+@given(lengths_of_sites, st.floats(1, 9), st.randoms(use_true_random=False))
+def test_the_bound_touches_nothing_below_it_and_leaves_nothing_above(
+    lengths: list[float], multiple: float, order: Any
+) -> None:
+    """Each site moves a weight of its own, so the mean shows what is left of each update."""
+    arrays = [{"weights/w": row} for row in np.diag(np.array(lengths, np.float32))]
+    still = {"weights/w": np.zeros(len(lengths), np.float32)}
+    found = [length_of(array, still) for array in arrays]
+    places = list(range(len(lengths)))
+    order.shuffle(places)
+    sums = Accumulators()
+    for place in places:
+        sums.of(class_of(found[place])).include(arrays[place], 1)
+    bound = Bound.of(found, multiple)
+    asked = multiple * float(np.median(found))
+    assert asked <= bound.longest <= asked * 2**0.5 * (1 + 1e-12)
+    left = bounded_mean(sums.total(), still, bound)["weights/w"] * len(lengths)
+    for before, after in zip(found, left, strict=True):
+        if before <= asked:
+            assert after == pytest.approx(before, rel=1e-12)
+        assert after <= bound.longest * (1 + 1e-12)
+        assert after >= min(before, bound.longest / 2**0.5) * (1 - 1e-12)
 
 
 @pytest.mark.parametrize(("count", "faulty"), [(1, 0), (2, 0), (3, 1), (5, 1), (8, 2), (12, 3)])
@@ -117,16 +171,34 @@ def test_flowers_strategies_make_the_same_of_eight_sites(
     np.testing.assert_allclose(made(rule, parts, faulty=2), theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_a_bound_that_no_honest_update_reaches_changes_no_bit(run_tiny) -> None:
-    """Held one by one, the updates have the mean that the workers' sums have."""
+@pytest.mark.parametrize("policy", ["wait", "fedbuff"])
+def test_a_bound_that_no_honest_update_reaches_changes_no_bit(run_tiny, policy: str) -> None:
+    """Where updates are added up by length along the way, and where the server holds each."""
+    settings = {"rollout__policy": policy, "method__bounded__base": "fedavg"}
     run = run_tiny(
         methods="fedavg,bounded",
-        method__bounded__base="fedavg",
+        server__norm_bound=0,
         method__bounded__server__norm_bound=9,
+        **settings,
     )
     assert_same_bits(shared(run, "fedavg"), shared(run, "bounded"))
     expected, found = numbers(run, "fedavg"), numbers(run, "bounded")
     pd.testing.assert_frame_equal(expected, found, check_exact=True)
+
+
+def test_by_default_noise_is_shortened_and_its_sender_named(run_tiny) -> None:
+    """Noise a hundred times as long as an update: 3 medians and the end of their class are left."""
+    liar = {
+        "rollout__hospital__phantom-3__garbage": "0-10000",
+        "rollout__hospital__phantom-3__garbage-kind": "noise",
+    }
+    run = run_tiny(methods="fedavg,trusting", **TRUSTING, **liar)
+    found = run.events.query("kind == 'update-shortened'")
+    assert set(found["site"]) == {"phantom-3"} and set(found["method"]) == {"fedavg"}
+    assert len(found) == 2 and (found["norm"] > 5 * found["bound"]).all()
+
+
+TRUSTING = {"method__trusting__base": "fedavg", "method__trusting__server__norm_bound": 0}
 
 
 def test_krum_takes_over_one_hospitals_weights_and_says_whose(run_tiny) -> None:

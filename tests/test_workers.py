@@ -28,6 +28,7 @@ from federated.exchange.wire import (
     unpack_order,
     unpack_tensors,
 )
+from server.bounding import weight_of
 
 SITES = 60
 BOUNDARY = Boundary((TensorSpec("weights/w", (500,), "float32"),), ())
@@ -41,7 +42,7 @@ def train(message: Message, context: Context) -> Message:
     number = int(context.node_config["partition-id"])
     misbehave(order.folder, number)
     weights = unpack_tensors(message.content, BOUNDARY)["weights/w"]
-    noise = np.random.default_rng(number).normal(size=500).astype(np.float32)
+    noise = np.random.default_rng(number).normal(0, 1 + number % 5, 500).astype(np.float32)
     if order.folder == "nan" and number == 7:
         noise[3] = np.nan
     report = Report(order.site, "train", "current", number + 1, {"steps": 1, "images_seen": number})
@@ -68,7 +69,9 @@ def misbehave(folder: str, number: int) -> None:
 
 def ask(grid: LocalGrid, folder: str = "", *, summed: bool = True, timeout: float = 60) -> Results:
     weights = {"weights/w": np.linspace(-1, 1, 500, dtype=np.float32)}
-    request = Request("train", pack_groups(weights), BOUNDARY, summed, by_examples=True)
+    request = Request(
+        "train", pack_groups(weights), BOUNDARY, summed, by_examples=True, by_length=True
+    )
     orders = [
         (FIRST_SITE_NODE + k, Order("m", 0, 1, f"site-{k:02d}", folder, "")) for k in range(SITES)
     ]
@@ -77,9 +80,13 @@ def ask(grid: LocalGrid, folder: str = "", *, summed: bool = True, timeout: floa
 
 def bits(results: Results) -> tuple[object, ...]:
     """Return all that a result holds, arrays as bytes."""
-    assert results.total is not None
-    sums = [(name, *(part.tobytes() for part in two)) for name, two in results.total.parts.items()]
-    return results.total.weight, sums, results.by_order
+    assert results.total
+    sums = [
+        (k, total.weight, name, *(part.tobytes() for part in two))
+        for k, total in results.total.items()
+        for name, two in total.parts.items()
+    ]
+    return sums, results.by_order
 
 
 @contextmanager
@@ -100,23 +107,25 @@ def expected() -> tuple[object, ...]:
 
 
 def test_a_sum_along_the_way_is_the_sum_of_the_releases(expected: tuple[object, ...]) -> None:
-    from federated.exchange.exact import Accumulator
+    from federated.exchange.lengths import Accumulators, class_of
 
     kept = ask(InlineGrid(hospital, {}, SITES), summed=False)
-    assert kept.total is None
-    accumulator = Accumulator()
+    assert not kept.total
+    sums = Accumulators()
     for reply in reversed(kept.by_order):
         assert isinstance(reply, Reply)
-        accumulator.include(reply.arrays, reply.num_examples)
-    again = Results(ask(InlineGrid(hospital, {}, SITES)).by_order, accumulator.total())
+        assert reply.length > 0
+        sums.of(class_of(reply.length)).include(reply.arrays, reply.num_examples)
+    totals = sums.total()
+    assert len(totals) > 3
+    again = Results(ask(InlineGrid(hospital, {}, SITES)).by_order, totals)
     assert bits(again) == expected
 
 
 def test_a_bad_release_is_left_out_of_the_sum() -> None:
     found = ask(InlineGrid(hospital, {}, SITES), "nan")
     assert found.by_order[7] == Refusal("its weights/w holds a value that is not finite")
-    assert found.total is not None
-    assert found.total.weight == SITES * (SITES + 1) // 2 - 8
+    assert weight_of(found.total) == SITES * (SITES + 1) // 2 - 8
 
 
 @pytest.mark.ray
@@ -158,8 +167,7 @@ def test_only_the_guilty_site_is_refused(expected: tuple[object, ...], tmp_path:
             assert found.by_order[31] == Refusal(reason)
             refused = [result for result in found.by_order if isinstance(result, Refusal)]
             assert len(refused) == 1
-            assert found.total is not None
-            assert found.total.weight == SITES * (SITES + 1) // 2 - 32
+            assert weight_of(found.total) == SITES * (SITES + 1) // 2 - 32
 
 
 @pytest.mark.ray

@@ -35,10 +35,10 @@ class Server:
         0.0, "L2 norm of a site's update above which it is left out of the round; 0: none", low=0
     )
     norm_bound: float = setting(
-        0.0,
+        -1.0,
         "multiple of the median L2 norm of a round's updates to which a longer one is shortened; "
-        "0: none",
-        low=0,
+        "0: none; below 0: 3, where the server knows single lengths",
+        low=-1,
     )
     rule: str = setting(
         "mean",
@@ -55,7 +55,7 @@ class Server:
 
     @property
     def compares_updates(self) -> bool:
-        """Whether the server must see every update by itself, and not only their sum."""
+        """Whether it is set that the server compares updates, by a rule or a bound."""
         return self.rule != "mean" or self.norm_bound > 0
 
     @property

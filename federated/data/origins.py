@@ -18,8 +18,9 @@ def origins(config: Common) -> Mapping[str, Origin]:
     """Return the config's hospitals by name, sorted; opens no image.
 
     Raises:
-        UserError: there is none, or two have the same name.
+        UserError: there is none, two have the same name, or a setting is of files alone.
     """
+    _refuse_what_no_phantom_heeds(config)
     known: list[Origin] = []
     dealing = _dealing(config)
     for dataset, list_images in table.datasets(config.data, dealing).items():
@@ -42,6 +43,21 @@ def phantom_names(config: Common) -> tuple[str, ...]:
     count = config.phantom.sites
     width = len(str(count))  # padded so that sorting is counting
     return tuple(f"{PHANTOM}{n:0{width}}" for n in range(1, count + 1))
+
+
+def _refuse_what_no_phantom_heeds(config: Common) -> None:
+    """Refuse what is done to images of files where there are only phantoms."""
+    heeded = {
+        "partition.kind": config.partition.kind if config.partition.kind != "none" else "",
+        "data.shift": config.data.shift,
+    }
+    given = next((key for key, value in heeded.items() if value), "")
+    if given and not table.is_any_given(config.data):
+        keys = ", ".join(source.key for source in table.SOURCES)
+        raise UserError(
+            f"{given} = {heeded[given]} is done to images of files, and there are only phantoms; "
+            f"set one of {keys}, or leave it out; phantoms have phantom.sites and phantom.shift"
+        )
 
 
 def _refuse_same_names(known: Iterable[Origin]) -> None:

@@ -4,17 +4,16 @@ Both the server and the workers of a grid of our own read replies here, so that 
 its sites' releases and add them up itself.
 """
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-import numpy as np
 from flwr.app import ConfigRecord, Message
 
 from federated.exchange.actions import RELEASING, Action
-from federated.exchange.exact import Accumulator, ExactSum
 from federated.exchange.failures import reason_of
 from federated.exchange.ledger import Payload, payload_of
+from federated.exchange.lengths import Accumulators, Sums, class_of, length_of
 from federated.exchange.masked import SESSION, sum_of
 from federated.exchange.reports import read_reports
 from federated.exchange.sharing import WEIGHTS, Boundary, group
@@ -42,6 +41,7 @@ class Request:
         summed: Whether the releases are added up and none of them is kept.
         by_examples: Whether a site's weight in that sum is its number of training images, not 1.
         norm_limit: L2 norm above which an update is refused; 0: none is.
+        by_length: Whether the releases are added up by how far they change the weights.
         images: Training images that each site of the run registered with; empty: not known.
         sites: Whom a reply may report on; empty: on the site that its order names.
         masked: Whether the releases are masked integers, which only their sum can be read of.
@@ -58,11 +58,17 @@ class Request:
     sites: Collection[str] = ()
     masked: bool = False
     beside: Mapping[str, ConfigRecord] = field(default_factory=dict)
+    by_length: bool = False
 
     @property
     def admitted(self) -> Boundary:
         """What may be in a reply: a release where one is asked for, else nothing."""
         return self.boundary if self.action in RELEASING else NOTHING
+
+    @cached_property
+    def weights(self) -> Arrays:
+        """The weights that are sent, none where none are."""
+        return {name: unpack_array(a) for name, a in self.sent.get(WEIGHTS, {}).items()}
 
     def message(self, node: int, order: Order) -> Message:
         """Return the message to a site; its group id is the site's name.
@@ -79,13 +85,15 @@ class Request:
 class Reply:
     """A good reply of one site: its reports, its release if it trained, bytes, and digests.
 
-    ``arrays`` is empty if the release was added to the sum.
+    ``arrays`` is empty if the release was added to the sum; ``length`` is how far it changes the
+    weights, 0 where nobody asked.
     """
 
     reports: list[Report]
     arrays: Arrays
     bytes_down: int
     payload: Payload
+    length: float = 0.0
 
     @property
     def bytes_up(self) -> int:
@@ -115,10 +123,10 @@ Result = Reply | Refusal
 
 @dataclass(frozen=True)
 class Results:
-    """What came of a request: each site's result, in the order of the orders, and the sum."""
+    """What came of a request: each site's result, in the order of the orders, and the sums."""
 
     by_order: Sequence[Result]
-    total: ExactSum | None
+    total: Sums
 
 
 class Tally:
@@ -128,7 +136,7 @@ class Tally:
         self.request = request
         heaviest = sum(request.images.values()) if request.by_examples else len(request.images)
         # A kept update may be moved by what the weights have moved by until it is used.
-        self.accumulator = Accumulator(heaviest if request.summed else 4 * heaviest)
+        self.sums = Accumulators(heaviest if request.summed else 4 * heaviest)
         self.results: list[Result] = []
 
     def take(self, sent: Message, back: Message) -> None:
@@ -141,21 +149,22 @@ class Tally:
 
     def _added(self, reply: Reply) -> Reply:
         weight = reply.num_examples if self.request.by_examples else 1
+        accumulator = self.sums.of(class_of(reply.length) if self.request.by_length else 0)
         try:
             if self.request.masked:
-                self.accumulator.absorb(sum_of(reply.arrays, weight))
+                accumulator.absorb(sum_of(reply.arrays, weight))
                 return replace(reply, arrays={})
             if not self.request.summed:
-                self.accumulator.check(reply.arrays, weight or 1)
+                accumulator.check(reply.arrays, weight or 1)
                 return reply
-            self.accumulator.include(reply.arrays, weight)
+            accumulator.include(reply.arrays, weight)
         except ValueError as error:
             raise BadReplyError(str(error)) from error
         return replace(reply, arrays={})
 
-    def total(self) -> ExactSum | None:
-        """Return the sum of the good releases since the last call, None if there is none."""
-        return self.accumulator.total() if self.accumulator.weight else None
+    def total(self) -> Sums:
+        """Return the sums of the good releases since the last call."""
+        return self.sums.total()
 
 
 def read(request: Request, sent: Message, back: Message) -> Reply:
@@ -179,10 +188,11 @@ def _read(request: Request, sent: Message, back: Message) -> Reply:
     if back.has_error():
         raise BadReplyError(reason_of(back.error.code))
     arrays = unpack_admitted(back.content, request.admitted)
-    check_norm(request, arrays)
+    length = change_of(request, arrays)
+    check_norm(request, length)
     reports = read_reports(back.content, request.action, asked_about(request, sent))
     check_examples(request, reports)
-    return Reply(reports, arrays, payload_bytes(sent.content), payload_of(back.content))
+    return Reply(reports, arrays, payload_bytes(sent.content), payload_of(back.content), length)
 
 
 NOTHING = Boundary((), ())
@@ -229,27 +239,26 @@ def check_examples(request: Request, reports: Sequence[Report]) -> None:
             raise BadReplyError("it says that it has more training images than it registered with")
 
 
-def check_norm(request: Request, arrays: Arrays) -> None:
-    """Refuse an update, the weights minus what was sent, that is too long; counters do not count.
-
-    Each update is judged by itself, so that workers can do it and no site's depends on another's.
+def change_of(request: Request, arrays: Arrays) -> float:
+    """Return the L2 norm of what a release changes of the weights; 0 where nobody asks for it.
 
     Args:
-        request: With the limit, and the weights that were sent.
+        request: With the weights that were sent.
         arrays: What a site released, by ``GROUP/NAME``.
+    """
+    if not (request.norm_limit or request.by_length) or not request.weights or not arrays:
+        return 0.0
+    return length_of(group(arrays, WEIGHTS), request.weights)
+
+
+def check_norm(request: Request, length: float) -> None:
+    """Refuse an update that is too long.
+
+    Each update is judged by itself, so that workers can do it and no site's depends on another's.
 
     Raises:
         BadReplyError: its L2 norm is above the limit.
     """
-    if not request.norm_limit or WEIGHTS not in request.sent or not arrays:
-        return
-    squares = 0.0
-    for name, array in group(arrays, WEIGHTS).items():
-        if np.issubdtype(array.dtype, np.floating):
-            sent = unpack_array(request.sent[WEIGHTS][name]).astype(np.float64)
-            change = array.astype(np.float64) - sent
-            squares += float(np.vdot(change, change))
-    norm = math.sqrt(squares)
-    if norm > request.norm_limit:
+    if request.norm_limit and length > request.norm_limit:
         limit = request.norm_limit
-        raise BadReplyError(f"its update has the norm {norm:.3g}, server.norm-limit is {limit:g}")
+        raise BadReplyError(f"its update has the norm {length:.3g}, server.norm-limit is {limit:g}")

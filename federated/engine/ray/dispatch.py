@@ -21,7 +21,7 @@ from federated.engine.ray.patience import Patience
 from federated.engine.ray.pool import Batch, Hired
 from federated.engine.ray.waiting import ANYWHERE, Waiting
 from federated.engine.ray.worker import CRASH, Done
-from federated.exchange.exact import ExactSum
+from federated.exchange.lengths import Sums
 from federated.exchange.replies import Refusal, silence
 
 BATCH_SECONDS = 0.25
@@ -59,7 +59,7 @@ class Dispatch:
         largest: Most sites of a batch.
         patience: How long a site may take, and how often it is tried.
         announce: Called with a kind of event, a site's place, and facts.
-        absorb: Called with each sum that is handed over.
+        absorb: Called with the sums that are handed over.
         home: The node whose workers alone may be given a site.
         gather: Adds the sums of a node up on it; None: each worker hands over its own.
     """
@@ -73,7 +73,7 @@ class Dispatch:
         largest: int,
         patience: Patience,
         announce: Callable[..., None],
-        absorb: Callable[[ExactSum], None],
+        absorb: Callable[[Sums], None],
         home: Callable[[int], str] = lambda place: ANYWHERE,
         gather: Gather | None = None,
     ) -> None:
@@ -187,7 +187,7 @@ class Dispatch:
         if done.settled:
             for one in (worker, *errand.givers):
                 one.owes, one.settled = [], now
-            if done.total is not None:
+            if done.total:
                 self._absorb(done.total)
         elif batch.places:
             worker.owes.append(batch)

@@ -26,8 +26,8 @@ from federated.engine.ray.patience import Experience
 from federated.engine.ray.pool import Pool
 from federated.engine.ray.start import open_cluster
 from federated.errors import UserError
-from federated.exchange.exact import Accumulator
 from federated.exchange.failures import NOT_ANSWERED
+from federated.exchange.lengths import Accumulators
 from federated.exchange.replies import Refusal, Request, Results
 from federated.exchange.wire import Order, payload_bytes, record_bytes
 
@@ -130,7 +130,7 @@ class RayGrid(LocalGrid):
         targets = [(m.metadata.dst_node_id, m.metadata.message_type) for m in messages]
         largest = max((payload_bytes(m.content) for m in messages), default=0)
         seconds = inf if timeout is None else timeout
-        found = self._dispatch(None, targets, send, largest, timeout=seconds, total=Accumulator())
+        found = self._dispatch(None, targets, send, largest, timeout=seconds, total=Accumulators())
         replies = []
         for message, result in zip(messages, found, strict=True):
             if isinstance(result, Refusal):
@@ -155,7 +155,7 @@ class RayGrid(LocalGrid):
 
         targets = [(node, request.action) for node, _ in orders]
         largest = 0 if request.summed else sum(map(record_bytes, request.sent.values()))
-        total = Accumulator()
+        total = Accumulators()
         cell = next(((order.method, order.seed) for _, order in orders), None)
         results = self._dispatch(
             *(cell, targets, send, largest),
@@ -163,7 +163,7 @@ class RayGrid(LocalGrid):
             total=total,
             gather=gather if request.summed else None,
         )
-        return Results(results, total.total() if total.weight else None)
+        return Results(results, total.total())
 
     def _dispatch(
         self,
@@ -173,7 +173,7 @@ class RayGrid(LocalGrid):
         largest: int,
         *,
         timeout: float,
-        total: Accumulator,
+        total: Accumulators,
         gather: Gather | None = None,
     ) -> list[Any]:
         """Have nodes do actions; ``largest`` is the bytes of a reply that travels by itself."""

@@ -1,7 +1,7 @@
 """A process that hosts any site, one at a time, and adds up what its sites release."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -10,8 +10,8 @@ from flwr.app import Error, Message
 
 from federated.engine.grid import RunConfig, context_of, enter_task, give_id
 from federated.engine.ray.nodes import place_of
-from federated.exchange.exact import ExactSum
 from federated.exchange.failures import CRASHED, REASONS
+from federated.exchange.lengths import Sums
 from federated.exchange.replies import Tally
 from federated.exchange.wire import Order
 from federated.lazy import without_collector
@@ -25,13 +25,13 @@ class Done:
 
     Attributes:
         results: A reply or a result for each of its sites.
-        settled: Whether the worker holds no sum any more.
-        total: The sum it held until then, if it was asked for.
+        settled: Whether the worker holds no sums any more.
+        total: Those it held until then, if they were asked for.
     """
 
     results: list[Any]
     settled: bool = True
-    total: ExactSum | None = None
+    total: Sums = field(default_factory=dict)
 
 
 class Worker:
@@ -97,16 +97,16 @@ class Worker:
             give_id(message, order.site)
             tally.take(message, self._handle(message))
         settled = hand_over or not tally.request.summed
-        return Done(tally.results, settled, tally.total() if hand_over else None)
+        return Done(tally.results, settled, tally.total() if hand_over else {})
 
-    def give(self, number: int) -> ExactSum | None:
-        """Return the sum of the sites of a request since the last time, and forget it."""
+    def give(self, number: int) -> Sums:
+        """Return the sums of the sites of a request since the last time, and forget them."""
         if self._tally is None or number != self._number:
-            return None
+            return {}
         return self._tally.total()
 
-    def gather(self, number: int, request: Sequence[Any], *sums: ExactSum | None) -> Done:
-        """Hand over the sum of this worker's sites and of others', which were given here.
+    def gather(self, number: int, request: Sequence[Any], *sums: Sums) -> Done:
+        """Hand over the sums of this worker's sites and of others', which were given here.
 
         Args:
             number: Number of the request.
@@ -115,8 +115,8 @@ class Worker:
         """
         if self._tally is None or number != self._number:
             self._number, self._tally = number, Tally(ray.get(request[0]))
-        for one in filter(None, sums):
-            self._tally.accumulator.absorb(one)
+        for given in sums:
+            self._tally.sums.absorb(given)
         return Done([], total=self._tally.total())
 
     def _handle(self, message: Message) -> Message:
