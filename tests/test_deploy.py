@@ -1,6 +1,7 @@
 """A deployment on loopback: keys, certificates, processes that end with us, and the same bits."""
 
 import os
+import re
 import signal
 import ssl
 import stat
@@ -31,6 +32,7 @@ from federated.deploy.credentials import make_certificates, make_node_key
 from federated.deploy.local import node_config, opened
 from federated.deploy.submission import write_run_config
 from federated.errors import UserError
+from federated.runs.folder import RunFolder
 from federated.runs.reading import Run, load
 
 ROOT = Path(__file__).parent.parent
@@ -211,13 +213,20 @@ SETTINGS = {
     "train.batch-size": 8,
     "train.precision": "fp32",
 }
+ASKED = {"statistics.ask": "before", "statistics.minimum": 3}
 
 
 @pytest.mark.deploy
 def test_two_hospitals_one_killed_give_the_bits_of_the_simulation(tmp_path: Path, run_tiny) -> None:
-    found = run_with_one_killed(tmp_path, SETTINGS)
-    expected = run_tiny("simulation", methods="consilium", phantom__sites=2)
+    """What they tell of their data before round 1 included."""
+    found = run_with_one_killed(tmp_path, {**SETTINGS, **ASKED})
+    words = {key.replace(".", "__"): value for key, value in ASKED.items()}
+    expected = run_tiny("simulation", methods="consilium", phantom__sites=2, **words)
     is_the_simulation(found, expected, "consilium")
+    told, expected_told = (
+        RunFolder(run.folder).data_statistics.read_text() for run in (found, expected)
+    )
+    assert told == expected_told and {"phantom-1", "phantom-2"} <= set(re.split("[,\n]", told))
 
 
 def run_with_one_killed(
