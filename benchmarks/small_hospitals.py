@@ -40,14 +40,14 @@ def contestants(folder: Path, sites: int, rounds: int) -> dict[str, Command]:
     numbers = count(1000 * rounds)
     same = {"phantom__sites": sites, "phantom__patients": 10, "rounds": rounds}
     inline = {**same, "engine__kind": "inline"}
+    ray = {**same, "engine__kind": "ray", "engine__workers": 2}
     plain = script("plain_loop.py", folder / "sites.npz")
     return {
         PLAIN: lambda: [*plain(), str(rounds)],
         "fedbn, inline": consilium(folder, numbers, **inline, methods="fedbn"),
         "consilium, inline": consilium(folder, numbers, **inline, methods="consilium"),
-        "consilium, Ray, 2 workers": consilium(
-            folder, numbers, **same, engine__kind="ray", engine__workers=2, methods="consilium"
-        ),
+        "fedbn, Ray, 2 workers": consilium(folder, numbers, **ray, methods="fedbn"),
+        "consilium, Ray, 2 workers": consilium(folder, numbers, **ray, methods="consilium"),
     }
 
 

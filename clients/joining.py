@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from clients.remembering import filled_memory, memory_state
+from clients.resident import fill
 from clients.site import Site, private_state
 from federated.config.training import Contrast
 from federated.exchange.norms import norm_tensors
@@ -31,7 +32,7 @@ def arrive(site: Site, order: Order, sent: Mapping[str, Tensor], *, before: int)
         What the vault holds of the rounds earlier than ``before``, or the newcomer's new state.
     """
     vaulted, facts, round = site.vault.load(before, order.void, after=order.after)
-    site.model.load_state_dict(join(group(sent, WEIGHTS), private_state(site, vaulted)))
+    fill(site.model, site.tensors, join(group(sent, WEIGHTS), private_state(site, vaulted)))
     # Where nothing is shared, nothing of others has arrived that there is to get used to.
     if order.newcomer and not vaulted and site.boundary.shared and site.can_train:
         facts = {"joined": order.round}
@@ -91,8 +92,18 @@ def save(
         before: Facts of the version that this one comes from; the lasting ones are handed on.
         **facts: Further facts.
     """
-    lasting = {name: before[name] for name in LASTING if name in before}
-    site.vault.save(order.round, tensors, {**facts, **lasting}, keep_all=order.keep_all)
+    whole = {**facts, **lasting(before)}
+    site.vault.save(order.round, tensors, whole, keep_all=order.keep_all)
+
+
+def note(site: Site, order: Order, before: Mapping[str, Any], **facts: Any) -> None:
+    """Write other facts of the order's version, whose tensors stay; arguments as for ``save``."""
+    site.vault.note(order.round, {**facts, **lasting(before)}, keep_all=order.keep_all)
+
+
+def lasting(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that go from version to version."""
+    return {name: facts[name] for name in LASTING if name in facts}
 
 
 def warmed_up(contrast: Contrast, facts: Mapping[str, Any]) -> bool:

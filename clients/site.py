@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from clients.private_folder import private_folder
-from clients.resident import resident
+from clients.resident import Tensors, resident
 from clients.vault import Vault
 from federated.config.rollout import Calendar
 from federated.config.schema import Config
@@ -39,7 +39,8 @@ class Site:
         seed: The run's seed.
         data: Its images.
         model: The process's resident network; whoever uses it loads a whole state first.
-        initial: That network's state at round 0, the same at every site.
+        tensors: That network's state itself; None where it cannot be told once for all messages.
+        initial: Its state at round 0, the same at every site.
         boundary: What may leave.
         vault: Where its private state lives.
         compute: Device and precision.
@@ -52,6 +53,7 @@ class Site:
     seed: int
     data: SiteData
     model: nn.Module
+    tensors: Tensors
     initial: Mapping[str, Tensor]
     boundary: Boundary
     vault: Vault
@@ -123,7 +125,8 @@ def open_vault(root: Path, site: str, order: Order, *, sync: bool = True) -> Vau
     return Vault(folder, whose, sync=sync)
 
 
-cached_site = lru_cache(maxsize=64)(load_site)
+cached_site = lru_cache(maxsize=1024)(load_site)
+"""Images lie in the page cache, not here; so a thousand hospitals cost little."""
 
 
 def open_site(config: Config, name: str, *, seed: int, vault: Vault, alone: bool = False) -> Site:
@@ -137,13 +140,14 @@ def open_site(config: Config, name: str, *, seed: int, vault: Vault, alone: bool
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
     device = device_for(config.engine.gpus)
-    kept = resident(config, seed)
+    kept = resident(config, seed, device)
     return Site(
         name=name,
         config=config,
         seed=seed,
         data=cached_site(config, name, alone=alone),
-        model=kept.network.to(device),
+        model=kept.network,
+        tensors=kept.tensors,
         initial=kept.initial,
         boundary=kept.boundary,
         vault=vault,

@@ -34,6 +34,7 @@ from federated.storage import (
     remove_tensors,
     sweep,
     write_bytes,
+    write_facts,
     write_tensors,
 )
 
@@ -119,8 +120,25 @@ class Vault:
 
         With ``keep_all`` nothing is forgotten: later rounds may be declared void.
         """
-        whole = {**facts, "round": round, **self.lineage}
-        write_tensors(self._path(round), tensors, whole, sync=self._sync)
+        write_tensors(self._path(round), tensors, self._whole(round, facts), sync=self._sync)
+        self._forget(round, keep_all=keep_all)
+
+    def note(self, round: int, facts: Mapping[str, Any], *, keep_all: bool = False) -> None:
+        """Write other facts of the state of ``round``, whose tensors stay; else as ``save``.
+
+        Raises:
+            VaultError: the state is damaged.
+        """
+        try:
+            write_facts(self._path(round), self._whole(round, facts), sync=self._sync)
+        except (DamagedFileError, FileNotFoundError) as error:
+            raise VaultError(str(error)) from error
+        self._forget(round, keep_all=keep_all)
+
+    def _whole(self, round: int, facts: Mapping[str, Any]) -> dict[str, Any]:
+        return {**facts, "round": round, **self.lineage}
+
+    def _forget(self, round: int, *, keep_all: bool) -> None:
         if keep_all:
             return
         for old in [r for r in self._rounds() if r <= round][:-VERSIONS_KEPT]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clients.fitting import prepared, private_state_after, report_of
 from clients.garbage import garbage
-from clients.joining import arrive, re_estimate, save, settle
+from clients.joining import arrive, note, re_estimate, save, settle
 from clients.measuring import keep_by_rule, measure, measured_in_rounds
 from clients.protection import accounted, input_of, protected
 from clients.site import Site
@@ -113,8 +113,10 @@ def evaluate(site: Site, order: Order, sent: Mapping[str, Tensor]) -> list[Repor
     view, splits = round_view(site.config), measured_in_rounds(site.config)
     reports, predictions = measure(site, "current", views=view, splits=splits)
     told = {**facts, **keep_by_rule(site, order, facts, reports, predictions)}
-    if keep is not vaulted or told != facts or round != order.round:
+    if keep is not vaulted or round != order.round:
         save(site, order, keep, told, **{"from": round})
+    elif told != facts:
+        note(site, order, told, **{"from": round})
     return reports
 
 

@@ -97,10 +97,39 @@ def write_tensors(
         {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     )
     finish_move(path)  # or what the present JSON speaks of would be overwritten before its time
+    if not path.with_suffix(".json").exists():  # so nothing speaks of what is there
+        _replace(path, content, sync=sync)
+        _commit(path, content, facts, sync=sync)
+        return
     _replace(_next(path), content, sync=sync)  # the folder is synced once, with the JSON
-    manifest = {"sha256": _digest(content, facts), "facts": dict(facts)}
-    write_bytes(path.with_suffix(".json"), json.dumps(manifest, indent=1).encode(), sync=sync)
+    _commit(path, content, facts, sync=sync)
     _next(path).replace(path)
+
+
+def write_facts(path: Path, facts: Mapping[str, Any], *, sync: bool = True) -> None:
+    """Write other facts beside the tensors that are there.
+
+    Args:
+        path: Of the tensors, which ``write_tensors`` wrote.
+        facts: As for ``write_tensors``.
+        sync: As for ``write_bytes``.
+
+    Raises:
+        DamagedFileError: the tensors are not what was written.
+        FileNotFoundError: there are none.
+    """
+    finish_move(path)
+    content, (old, digest) = path.read_bytes(), read_facts(path)
+    if _digest(content, old) != digest:
+        raise DamagedFileError(f"{path} is damaged: its SHA-256 is not the recorded one")
+    _commit(path, content, facts, sync=sync)
+
+
+def _commit(path: Path, content: bytes, facts: Mapping[str, Any], *, sync: bool) -> None:
+    """Write the JSON that makes tensors count."""
+    manifest = {"sha256": _digest(content, facts), "facts": dict(facts)}
+    # Without indent=, which would have it written by Python code, ten times as slow.
+    write_bytes(path.with_suffix(".json"), json.dumps(manifest).encode(), sync=sync)
 
 
 def _digest(content: bytes, facts: Mapping[str, Any]) -> str:
@@ -168,7 +197,8 @@ def remove_tensors(path: Path) -> None:
     """Remove a file of ``write_tensors``; the JSON first, since it is the commit."""
     path.with_suffix(".json").unlink(missing_ok=True)
     path.unlink(missing_ok=True)
-    _next(path).unlink(missing_ok=True)
+    if _next(path).exists():
+        _next(path).unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:

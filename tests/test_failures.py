@@ -13,7 +13,7 @@ from test_messages import load_with
 import clients.work
 from clients.app import app as client_app
 from federated.engine import run
-from federated.exchange.replies import Request, check_norm
+from federated.exchange.replies import Request, change_of, check_norm
 from federated.exchange.sharing import Boundary, as_group
 from federated.exchange.wire import BadReplyError, pack_groups, unpack_order
 from federated.runs.reading import Run, load
@@ -120,10 +120,16 @@ def test_the_norm_of_an_update_by_hand() -> None:
     before = {"a": np.zeros((2, 1), np.float32), "b": np.ones(1), "n": np.array([7])}
     after = {"a": np.array([[3], [0]], np.float32), "b": np.array([5.0]), "n": np.array([70])}
     sent, released = pack_groups(as_group(before, "weights")), as_group(after, "weights")
-    for limit in (0.0, 5.0):
-        check_norm(Request("train", sent, Boundary((), ()), True, True, limit), released)
+
+    def judge(limit: float) -> float:
+        request = Request("train", sent, Boundary((), ()), True, True, limit)
+        length = change_of(request, released)
+        check_norm(request, length)
+        return length
+
+    assert (judge(0.0), judge(5.0)) == (0.0, 5.0)  # nobody asks for it, or it is not above
     with pytest.raises(BadReplyError, match=r"norm 5, server\.norm-limit is 4\.99"):
-        check_norm(Request("train", sent, Boundary((), ()), True, True, 4.99), released)
+        judge(4.99)
 
 
 def test_too_few_good_sites_stop_the_run_with_nothing_lost(tiny) -> None:

@@ -15,7 +15,13 @@ from clients.vault import (
     kept_name,
 )
 from federated.engine import run
-from federated.storage import DamagedFileError, read_tensors, write_bytes, write_tensors
+from federated.storage import (
+    DamagedFileError,
+    read_tensors,
+    write_bytes,
+    write_facts,
+    write_tensors,
+)
 from server import checkpoint
 
 WHOSE = {"site": "a", "method": "fedbn", "seed": 0}
@@ -243,6 +249,47 @@ def test_a_crash_at_any_step_of_an_overwrite_leaves_the_old_or_the_new(
     assert int(read_tensors(path)[0]["x"]) == 4
 
 
+@pytest.mark.parametrize("step", range(1, 4))
+def test_a_crash_at_any_step_of_new_facts_leaves_the_old_or_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """The JSON is synced and renamed, and its folder synced; the tensors stay."""
+    path, count = tmp_path / "a.safetensors", [0]
+    write_tensors(path, {"x": torch.tensor(1)}, {"kept": 1})
+
+    def counted(real):
+        def call(*arguments):
+            count[0] += 1
+            if count[0] == step:
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        return call
+
+    monkeypatch.setattr("os.fsync", counted(os.fsync))
+    monkeypatch.setattr(Path, "replace", counted(Path.replace))
+    with pytest.raises(KeyboardInterrupt):
+        write_facts(path, {"kept": 2})
+    monkeypatch.undo()
+    tensors, facts = read_tensors(path)
+    assert (int(tensors["x"]), facts["kept"]) == (1, 1 if step <= 2 else 2)
+    write_facts(path, {"kept": 3})
+    assert read_tensors(path)[1] == {"kept": 3}
+
+
+def test_new_facts_do_not_make_damage_whole(tmp_path: Path) -> None:
+    vault = Vault(tmp_path, WHOSE)
+    vault.save(4, {"x": torch.ones(100)}, {})
+    vault.note(4, {"kept": {"round": 4}})
+    tensors, facts, _ = vault.load(5)
+    assert torch.equal(tensors["x"], torch.ones(100)) and facts["kept"] == {"round": 4}
+    spoil(tmp_path / "round-000004.safetensors", "flip")
+    with pytest.raises(VaultError, match="damaged"):
+        vault.note(4, {"kept": {"round": 5}})
+    with pytest.raises(VaultError):
+        vault.note(5, {})
+
+
 def test_a_version_is_synced_by_itself_or_by_whoever_counts_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,6 +323,7 @@ def test_no_checkpoint_is_written_before_what_the_sites_wrote_is_on_the_disk(
         monkeypatch.setattr(module, name, noted)
 
     noting(vault_module, "write_tensors", "site")
+    noting(vault_module, "write_facts", "site")
     noting(checkpoint, "write_tensors", "checkpoint")
     noting(checkpoint, "sync_disk", "sync")
     run(tiny(methods="consilium", rounds=2))
