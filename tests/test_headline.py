@@ -42,6 +42,7 @@ def test_the_table_is_of_three_seeds_in_pinned_precision() -> None:
         given = read_config(ROOT / "configs" / f"{path}.toml")
         assert given["name"] == name and name in set(KEPT["run"])
         assert (given["train.precision"], given["engine.threads"]) == ("fp32", 1)
+        assert given["seeds"] == [0, 1, 2]
 
 
 def test_the_table_has_what_the_page_of_a_run_has(tmp_path: Path) -> None:

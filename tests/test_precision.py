@@ -27,9 +27,7 @@ def run_on(folder: Path, *, native: bool, **settings: object) -> Run:
     return load(folder)
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in sorted(CONFIGS.rglob("*.toml")) if p.stem != "demo"], ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.toml")), ids=lambda p: p.stem)
 def test_whatever_is_published_pins_its_precision(path: Path) -> None:
     runs = read_sweep(path, {}).runs  # a run's file is a sweep of one
     configs = [config for run in runs for config in run.study.by_method.values()]
