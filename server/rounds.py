@@ -71,6 +71,7 @@ def run_cell(cell: Cell, may_end: Callable[[], bool] = lambda: True) -> bool:
         return False
     standing = reached.standing
     stayed = [site for site in standing.joined if site not in standing.left]
+    cell.emit("last-steps-started", sites=len(stayed))
     last_steps(cell, standing, sorted(stayed), cell.config.rounds)
     cell.emit("cell-ended")
     done = replace(reached, finished=True, sizes=cell.record.sizes(cell.key))

@@ -195,13 +195,30 @@ def test_the_live_table_has_a_bar_and_a_column_for_each_cell_at_work() -> None:
         ended = {"kind": "round-ended", "round": 1, "images": 8, "seconds": 1, "val_auc": aucs}
         display.take({**cell, **ended})
     console = Console(width=120)
+
+    def shown() -> str:
+        with console.capture() as found:
+            console.print(display)
+        return found.get()
+
+    text = shown()
+    assert "2/10" in text and text.count("1/4") == 2  # the last steps of a cell count as a round
+    assert "0.250" in text and text.count("0.750") == 2  # now, and best
+    first = {"method": "fedavg", "seed": 0}
+    display.take({"kind": "last-steps-started", **first, "sites": 2})
+    assert "fedavg, seed 0, last steps" in shown()
+    display.take({"kind": "cell-ended", **first})
+    assert list(display.auc) == [("fedbn", 0)] and "3/10" in shown()
+
+
+def test_before_the_first_round_the_live_table_says_what_is_waited_for() -> None:
+    from rich.console import Console
+
+    console = Console(width=120)
+    display = Display(parse({"methods": "fedavg", "engine.kind": "ray"}), ("north",))
     with console.capture() as shown:
         console.print(display)
-    text = shown.get()
-    assert "2/8" in text and text.count("1/4") == 2
-    assert "0.250" in text and text.count("0.750") == 2  # now, and best
-    display.take({"kind": "cell-ended", "method": "fedavg", "seed": 0})
-    assert list(display.auc) == [("fedbn", 0)]
+    assert "starting Ray and asking the hospitals" in shown.get()
 
 
 @pytest.mark.ray

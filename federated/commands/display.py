@@ -13,6 +13,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.spinner import Spinner
 from rich.table import Table
 
 from federated.config.study import Study
@@ -45,13 +46,18 @@ class Display:
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("rounds"),
+            TextColumn("{task.fields[unit]}"),
             TimeRemainingColumn(),
         )
         rounds = [study.by_method[method].rounds for method, _ in study.cells()]
-        self.whole = self.bars.add_task("whole run", total=sum(rounds))
+        # The last steps of a cell take about as long as a round.
+        total, unit = sum(rounds) + len(rounds), "rounds + last steps"
+        self.whole = self.bars.add_task("whole run", total=total, unit=unit)
         self.cells: dict[Cell, TaskID] = {}
         self.done: dict[Cell, int] = {}
+        self.ended: set[Cell] = set()
+        engine = "Ray" if study.common.engine.kind == "ray" else "the engine"
+        self.starting = Spinner("dots", f"starting {engine} and asking the hospitals")
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Update what is shown."""
@@ -63,15 +69,17 @@ class Display:
             self._begin(event)
         elif kind == "round-ended":
             self._advance(event)
+        elif kind == "last-steps-started":
+            task = self.cells[event["method"], event["seed"]]
+            self.bars.update(task, description=f"{title_of(event)}, last steps")
         elif kind in ("cell-ended", "cell-stopped"):
-            cell = event["method"], event["seed"]
-            self.bars.remove_task(self.cells.pop(cell))
-            self.auc.pop(cell, None)
+            self._end((event["method"], event["seed"]), whole=kind == "cell-ended")
 
     def _begin(self, event: Mapping[str, Any]) -> None:
         cell = event["method"], event["seed"]
         if cell not in self.cells:
-            self.cells[cell] = self.bars.add_task(title_of(event), total=event["rounds"])
+            total, title = event["rounds"], title_of(event)
+            self.cells[cell] = self.bars.add_task(title, total=total, unit="rounds")
         if not self.auc:
             self.best = {}
         self.auc[cell] = {}
@@ -81,7 +89,13 @@ class Display:
         """Show how many rounds a cell has done; it may begin a second time for its last steps."""
         self.done[cell] = round
         self.bars.update(self.cells[cell], completed=round)
-        self.bars.update(self.whole, completed=sum(self.done.values()))
+        self.bars.update(self.whole, completed=sum(self.done.values()) + len(self.ended))
+
+    def _end(self, cell: Cell, *, whole: bool) -> None:
+        self.ended |= {cell} if whole else set()
+        self.bars.update(self.whole, completed=sum(self.done.values()) + len(self.ended))
+        self.bars.remove_task(self.cells.pop(cell))
+        self.auc.pop(cell, None)
 
     def _advance(self, event: Mapping[str, Any]) -> None:
         cell = event["method"], event["seed"]
@@ -118,7 +132,8 @@ class Display:
             table.add_row(site, self.now(site), *text)
         hidden = len(self.sites) - len(shown)
         more = f", {hidden} more sites with higher AUC not shown" if hidden else ""
-        return Group(self.bars, table, f"{self.speed:.0f} images/s{more}")
+        foot = f"{self.speed:.0f} images/s{more}" if self.done else self.starting
+        return Group(self.bars, table, foot)
 
     def _known(self, site: str) -> list[float]:
         found = (aucs.get(site) for aucs in self.auc.values())

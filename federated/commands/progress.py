@@ -33,9 +33,11 @@ def plain_line(event: Mapping[str, Any]) -> str | None:
     kind = event["kind"]
     if kind == "cell-started":
         if event["after"] == event["rounds"]:
-            return f"{title_of(event)}: all {event['rounds']} rounds are done, last steps"
+            return f"{title_of(event)}: all {event['rounds']} rounds are done"
         after = f" after round {event['after']}" if event["after"] else ""
         return f"{title_of(event)}: {event['rounds']} rounds{after}"
+    if kind == "last-steps-started":
+        return f"{title_of(event)}: last steps"
     if kind == "cell-stopped":
         return f"{title_of(event)} stopped: {event['reason']}"
     if kind == "worker-lost":
