@@ -22,6 +22,7 @@ from federated.audit.finding import (
     NOT_SHOWN,
     SUCCEEDS,
     Case,
+    Number,
     above,
     clopper_pearson,
 )
@@ -40,6 +41,7 @@ from federated.commands.main import main
 from federated.errors import UserError
 from federated.learning.evaluation import outputs
 from federated.runs.reading import load
+from federated.statistics.interval import Interval
 
 SMALL = Sizes(
     updates=2,
@@ -223,6 +225,15 @@ def test_nothing_is_said_where_the_control_fails() -> None:
     for succeeded in (True, False):
         assert case(succeeded=succeeded, control=False).verdict == INCONCLUSIVE
         assert case(succeeded=succeeded, control=True, why="x").verdict == INCONCLUSIVE
+
+
+def test_a_verdict_is_told_with_its_size() -> None:
+    got = Number("mean error of the share", Interval(0.031, 0.007, 0.055), 12)
+    guess = Number("error of a guess", Interval(0.222, 0.1, 0.3), 12)
+    told = Case("Q?", "a step", AS_IS, "b", (got,), (), (guess,), True, True)
+    assert told.size.startswith("mean error of the share: 0.031 [0.007, 0.055]")
+    assert told.size.endswith("; a guess: 0.222") and told.size in told.sentence
+    assert case(succeeded=True, control=True).size == ""
 
 
 def test_an_audit_repeats_itself_and_shows_images_of_phantoms_alone(

@@ -99,12 +99,21 @@ class Case:
         return SUCCEEDS if self.succeeded else NOT_SHOWN
 
     @property
+    def size(self) -> str:
+        """How much he got, beside a guess, for who reads no table; empty where none was tried."""
+        if not self.got:
+            return ""
+        guess = f"; a guess: {self.chance[0].interval[0]:.3g}" if self.chance else ""
+        return f"{self.got[0].text}{guess}"
+
+    @property
     def sentence(self) -> str:
-        """The verdict as a sentence."""
+        """The verdict as a sentence, with its size."""
         where = self.setting if self.variant == AS_IS else f"{self.setting}, {self.variant}"
         reason = self.why or "its control does not succeed, so that a failure would say nothing"
         ending = f" ({reason})" if self.verdict == INCONCLUSIVE else ""
-        return f"{self.attack} {where}: {self.verdict}{ending}."
+        size = f" – {self.size}" if self.size else ""
+        return f"{self.attack} {where}: {self.verdict}{ending}{size}."
 
     def rows(self) -> list[dict[str, object]]:
         """Return one row per number, by ``COLUMNS``."""

@@ -130,8 +130,8 @@ def _parts(audit: Audit) -> Iterator[str]:
 
 
 def _verdicts(audit: Audit) -> pd.DataFrame:
-    rows = [(c.attack, c.setting, _verdict(c)) for c in of_method(audit)]
-    return pd.DataFrame(rows, columns=["question", "setting", "verdict"])
+    rows = [(c.attack, c.setting, _verdict(c), c.size) for c in of_method(audit)]
+    return pd.DataFrame(rows, columns=["question", "setting", "verdict", "he gets"])
 
 
 def of_method(audit: Audit) -> list[Case]:
