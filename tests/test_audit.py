@@ -27,6 +27,7 @@ from federated.audit.finding import (
     clopper_pearson,
 )
 from federated.audit.guessing import Guess
+from federated.audit.inverting import entries_of, inverted
 from federated.audit.likeness import nearest, psnr, ssim
 from federated.audit.matching import Seen, given_away, reconstructed
 from federated.audit.membership import Shadows, confidence, overfitted, pool_of
@@ -39,7 +40,9 @@ from federated.audit.updating import batches_of, norms_with_statistics, update_o
 from federated.audit.visible import KINDS, best, never_weaker
 from federated.commands.main import main
 from federated.errors import UserError
+from federated.learning.batches import normalise
 from federated.learning.evaluation import outputs
+from federated.learning.memory import unit
 from federated.runs.reading import load
 from federated.statistics.interval import Interval
 
@@ -103,6 +106,37 @@ def test_the_search_finds_the_image_of_a_linear_model() -> None:
     seen = Seen(model, False, change, [], labels)
     found = reconstructed(seen, torch.full_like(truth, 0.5), inputs, 200)
     assert float(psnr(found[:, 0], truth[:, 0]).min()) > 25
+
+
+class Pixels(nn.Module):
+    """An embedding that holds every pixel, and a 1 that tells their scale."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z = torch.cat([x[:, 0].flatten(1), torch.ones(len(x), 1)], dim=1)
+        return z[:, :2], z
+
+
+def test_the_search_finds_the_image_of_an_embedding_that_holds_it() -> None:
+    truth = torch.linspace(0.1, 0.9, 36).view(1, 6, 6).repeat(2, 1, 1)
+    truth[1] = truth[1].flip(-1)
+    entries = unit(Pixels()(normalise(truth * 255))[1])
+    found = inverted(Pixels(), entries, torch.full_like(truth, 0.5), 300)
+    assert float(psnr(found, truth).min()) > 25
+
+
+def test_entries_are_of_images_in_the_memory_and_of_each_image_the_newest(
+    subject: Subject,
+) -> None:
+    memory, entries = subject.memory(), entries_of(subject, SMALL)
+    assert memory is not None and entries is not None
+    inputs = subject.inputs(subject.data.train)
+    greys = entries.gallery[: SMALL.updates]
+    for embedding, x, grey in zip(entries.embeddings, entries.inputs, greys, strict=True):
+        [image] = [k for k, other in enumerate(inputs) if torch.equal(x, other)]
+        newest = max(place for place, of in enumerate(memory.ids.tolist()) if of == image)
+        assert torch.equal(embedding, memory.embeddings[newest])
+        assert torch.equal(grey, subject.greys(x[None])[0])
+    assert len(entries.gallery) == SMALL.candidates and len(entries.embeddings) == SMALL.updates
 
 
 def test_lanes_know_nothing_of_each_other(subject: Subject) -> None:

@@ -10,7 +10,7 @@ from federated.audit.matching import given_away
 from federated.audit.sizes import Sizes
 from federated.audit.subject import CPU, Subject
 from federated.audit.updating import Update, batches_of, update_of
-from federated.learning.batches import IMAGENET_MEAN, IMAGENET_STD, Images, round_batches
+from federated.learning.batches import Images, round_batches
 from federated.seeding import torch_generator
 
 
@@ -48,9 +48,7 @@ def candidates_of(subject: Subject, sizes: Sizes) -> Candidates:
     chosen = torch.randperm(len(train), generator=generator)[: sizes.candidates].numpy()
     some = replace(train, images=train.images[chosen], labels=train.labels[chosen])
     inputs, images = subject.inputs(some), subject.images(some)
-    greys = (inputs * inputs.new_tensor(IMAGENET_STD)[:, None, None]).mean(1)
-    greys = greys + sum(IMAGENET_MEAN) / 3
-    return Candidates(images, inputs, greys.clamp(0, 1), images.labels)
+    return Candidates(images, inputs, subject.greys(inputs), images.labels)
 
 
 def attacked_updates(subject: Subject, images: Candidates, sizes: Sizes) -> list[Attacked]:

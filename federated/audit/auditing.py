@@ -7,6 +7,8 @@ from torch import Tensor
 
 from federated.audit.attacked import attacked_updates, candidates_of
 from federated.audit.finding import Case
+from federated.audit.inverting import NAME as INVERT
+from federated.audit.inverting import inverting
 from federated.audit.membership import NAME as MEMBERSHIP
 from federated.audit.membership import membership, pool_of
 from federated.audit.prevalence import NAME as PREVALENCE
@@ -72,3 +74,4 @@ def _attacks(
     yield MEMBERSHIP, membership(subject, pool, sizes)
     yield PREVALENCE, prevalence(subject, sizes)
     yield MEMORY, remembering(subject, pool, sizes)
+    yield INVERT, inverting(subject, sizes)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from federated.audit.auditing import Audit
 from federated.audit.finding import AS_IS, COLUMNS, INCONCLUSIVE, NOT_SHOWN, SUCCEEDS, Case
+from federated.audit.inverting import NAME as INVERT
 from federated.audit.membership import NAME as MEMBERSHIP
 from federated.audit.prevalence import NAME as PREVALENCE
 from federated.audit.rebuilding import NAME as REBUILD
@@ -44,6 +45,10 @@ ABOUT = {
     MEMORY: "The memory never leaves a hospital. If it did, the attacker would compute the "
     "embedding of an image that he holds and look for its like. The control is a memory that he "
     "made himself; chance is the memory of another hospital.",
+    INVERT: "The memory never leaves a hospital. If it did, the attacker would search for an image "
+    "whose embedding an entry is. An image is identified if what he finds is more like it than "
+    "like any other candidate. The control is the same search from embeddings that his own network "
+    "made of the images.",
 }
 """What each attack is, in plain words."""
 
@@ -136,7 +141,9 @@ def _verdicts(audit: Audit) -> pd.DataFrame:
 
 def of_method(audit: Audit) -> list[Case]:
     """Return the cases of what the method shares, and of the memory, which no method does."""
-    return [case for case in audit.cases if case.variant == AS_IS or case.attack == MEMORY]
+    return [
+        case for case in audit.cases if case.variant == AS_IS or case.attack in (MEMORY, INVERT)
+    ]
 
 
 def _told(audit: Audit, attack: str) -> Iterator[str]:

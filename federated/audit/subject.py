@@ -13,7 +13,7 @@ from federated.data.site import SiteData, Split
 from federated.errors import UserError
 from federated.exchange.norms import norms_of
 from federated.exchange.sharing import Boundary, group
-from federated.learning.batches import Images
+from federated.learning.batches import IMAGENET_MEAN, IMAGENET_STD, Images
 from federated.learning.compute import Compute
 from federated.learning.memory import ContrastiveMemory
 from federated.learning.network import network_of, watched
@@ -108,6 +108,11 @@ class Subject:
         pixels = torch.from_numpy(split.images.copy())
         views = evaluation_views(pixels, self.config.data.image_size, round_view(self.config))
         return next(iter(views)).contiguous()
+
+    def greys(self, inputs: Tensor) -> Tensor:
+        """Return greys (N, S, S) from 0 to 1 of inputs (N, 3, S, S)."""
+        greys = (inputs * inputs.new_tensor(IMAGENET_STD)[:, None, None]).mean(dim=1)
+        return (greys + sum(IMAGENET_MEAN) / 3).clamp(0, 1)
 
     def memory(self, site: str = "") -> ContrastiveMemory | None:
         """Return the contrastive memory in the vault of a site, None if it has none."""
