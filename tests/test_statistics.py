@@ -5,6 +5,8 @@ from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from federated.statistics.areas import delong_interval, delong_p
 from federated.statistics.bootstrap import (
@@ -20,7 +22,7 @@ from federated.statistics.calibration import (
     reliability,
     squared_errors,
 )
-from federated.statistics.interval import Interval, of_replicates
+from federated.statistics.interval import Interval, of_biased_replicates, of_replicates
 from federated.statistics.methods import verdict
 from federated.statistics.rates import wilson, youden_threshold
 from federated.statistics.several import holm, random_effects, wilcoxon_p
@@ -127,6 +129,27 @@ def test_the_bootstrap_of_a_mean_has_the_spread_of_theory() -> None:
 def test_an_interval_needs_most_of_its_draws() -> None:
     assert of_replicates(0.5, np.arange(1001.0)) == pytest.approx((0.5, 25, 975))
     assert math.isnan(of_replicates(0.5, np.array([math.nan, 1.0])).low)
+
+
+def test_replicates_that_all_lie_above_their_number_are_moved_to_it() -> None:
+    """From 10 to 1010, of mean 510; percentiles 35 and 985, moved by 5 - 510 and cut at 0."""
+    assert of_biased_replicates(5.0, np.arange(10.0, 1011.0)) == pytest.approx((5, 0, 480))
+    assert of_biased_replicates(600.0, np.arange(10.0, 1011.0)) == pytest.approx((600, 125, 1075))
+    assert math.isnan(of_biased_replicates(0.5, np.array([math.nan, 1.0])).low)
+
+
+@given(st.integers(0, 2**32), st.integers(20, 60))
+@settings(deadline=None, max_examples=40)
+def test_the_interval_of_an_ece_holds_it(seed: int, count: int) -> None:
+    """Of true probabilities, whose draws mostly have a larger ECE than the images themselves."""
+    rng = np.random.default_rng(seed)
+    scores = rng.random(count)
+    labels = (rng.random(count) < scores).astype(int)
+    weights = rng.multinomial(count, np.full(count, 1 / count), size=500).astype(float)
+    [value] = expected_calibration_error(scores, labels, np.ones((1, count)))
+    draws = expected_calibration_error(scores, labels, weights)
+    found = of_biased_replicates(float(value), draws)
+    assert 0 <= found.low <= value <= found.high
 
 
 def test_calibration_is_that_computed_by_hand() -> None:

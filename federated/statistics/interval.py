@@ -38,6 +38,20 @@ def of_replicates(value: float, replicates: Floats) -> Interval:
     return Interval(value, float(low), float(high))
 
 
+def of_biased_replicates(value: float, replicates: Floats) -> Interval:
+    """Return the percentile interval of replicates that are moved by their bias, 0 or above.
+
+    For a number such as ECE: a draw holds images twice, which looks like worse calibration, so that
+    replicates lie around ``value`` + bias, and their own percentiles may all be above it. The bias
+    is their mean minus ``value`` (Efron and Tibshirani 1993, chapter 10).
+    """
+    known = replicates[np.isfinite(replicates)]
+    bias = float(known.mean()) - value if len(known) else 0.0
+    found = of_replicates(value, replicates - bias)
+    low, high = (max(0.0, end) for end in (found.low, found.high))
+    return Interval(value, low, high) if math.isfinite(found.low) else found
+
+
 def mean_of_seeds(values: Floats) -> Interval:
     """Return the mean over seeds with Student's interval; of a single seed there is none.
 

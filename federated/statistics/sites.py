@@ -13,7 +13,12 @@ from federated.statistics.areas import delong_interval
 from federated.statistics.bootstrap import weighted_means
 from federated.statistics.calibration import expected_calibration_error, squared_errors
 from federated.statistics.images import Scored
-from federated.statistics.interval import Floats, Interval, of_replicates
+from federated.statistics.interval import (
+    Floats,
+    Interval,
+    of_biased_replicates,
+    of_replicates,
+)
 from federated.statistics.rates import wilson
 
 
@@ -29,16 +34,17 @@ def by_seed(models: Iterable[Scored]) -> pd.DataFrame:
 
 def _of_seed(one: Scored, row: int) -> dict[str, object]:
     scores, labels = one.scores[row], one.labels
+    drawn: dict[str, float] = {}
+    for name, of, interval in DRAWN:
+        value = float(of(one, row, _once(one))[0])
+        drawn |= _told(name, interval(value, of(one, row, one.weights)))
     return {
         **_counts(one),
         "seed": one.seeds[row],
         **_told("auc", delong_interval(scores, labels)),
         "threshold": one.thresholds[row],
         **(_rates(one.of_seeds([one.seeds[row]])) if one.classes else _at_threshold(one, row)),
-        **_told("ece", _interval_of(_eces(one, row, _once(one)), _eces(one, row, one.weights))),
-        **_told(
-            "brier", _interval_of(_briers(one, row, _once(one)), _briers(one, row, one.weights))
-        ),
+        **drawn,
     }
 
 
@@ -55,10 +61,10 @@ def over_seeds(models: Iterable[Scored]) -> pd.DataFrame:
 def _over_seeds(one: Scored) -> dict[str, object]:
     rows = range(len(one.seeds))
     told: dict[str, float] = {}
-    for name, of in (("ece", _eces), ("brier", _briers)):
+    for name, of, interval in DRAWN:
         value = float(np.mean([of(one, row, _once(one))[0] for row in rows]))
         draws = np.stack([of(one, row, one.weights) for row in rows], axis=1)
-        told |= _told(name, of_replicates(value, one.over_seeds(draws)))
+        told |= _told(name, interval(value, one.over_seeds(draws)))
     return {
         **_counts(one),
         "seeds": len(one.seeds),
@@ -170,10 +176,10 @@ def _briers(one: Scored, row: int, weights: Floats) -> Floats:
     return weighted_means(errors[:, None], weights)[:, 0]
 
 
-def _interval_of(value: Floats, draws: Floats) -> Interval:
-    return of_replicates(float(value[0]), draws)
-
-
 def _told(name: str, interval: Interval) -> dict[str, float]:
     value, low, high = interval
     return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+DRAWN = (("ece", _eces, of_biased_replicates), ("brier", _briers, of_replicates))
+"""Numbers whose intervals are by bootstrap: each with its name, of what, and how."""
