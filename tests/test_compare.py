@@ -9,6 +9,7 @@ from conftest import RunTiny
 from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_auc_score
+from statsmodels.stats.proportion import proportion_confint
 from test_plots import full_rows, site_folder, write_run
 
 from federated import plots
@@ -18,7 +19,7 @@ from federated.data.grouping import groups_by_site
 from federated.errors import UserError
 from federated.runs.reading import Run
 from federated.statistics import hospitals, methods, sites
-from federated.statistics.images import grouping_note, scored
+from federated.statistics.images import Scored, grouping_note, scored
 
 SEEDS = (0, 1)
 
@@ -92,6 +93,35 @@ def test_hospitals_are_summed_up_method_by_method(tmp_path: Path) -> None:
     assert min(areas) < row["pooled"] < max(areas)
     assert row["pooled_low"] < row["pooled"] < row["pooled_high"] < 1
     assert np.isnan(row["new_low"])  # of two hospitals
+
+
+def one_hospital(name: str, scores: list[float], labels: list[int]) -> Scored:
+    count = len(labels)
+    return Scored(
+        *(name, "fedavg", (0,), tuple(map(str, range(count))), np.array(labels)),
+        *(np.array([scores]), np.arange(count), True, np.array([0.5])),
+    )
+
+
+def test_a_hospital_without_a_mistake_does_not_decide_what_is_pooled() -> None:
+    """Its draws are all alike, which is no certainty: of four ill and four well patients."""
+    perfect = one_hospital("perfect", [0.1] * 4 + [0.9] * 4, [0] * 4 + [1] * 4)
+    low, high = proportion_confint(4, 4, method="beta")
+    assert perfect.mean_auc == pytest.approx((1, low, high))
+    upside_down = one_hospital("bad", [0.9] * 4 + [0.1] * 4, [0] * 4 + [1] * 4)
+    assert upside_down.mean_auc == pytest.approx((0, 0, 1 - low))
+    rng = np.random.default_rng(0)
+    labels = [0, 1] * 100
+    usual = [
+        one_hospital(name, (rng.normal(0, 1, 200) + 0.5 * np.array(labels)).tolist(), labels)
+        for name in "abc"
+    ]
+    alone, beside = hospitals.pooled(usual), hospitals.pooled([*usual, perfect])
+    assert beside.hospitals == 4 and alone.hospitals == 3
+    assert alone.mean < beside.mean < alone.high
+    # One that ranks all alike has no spread at all, and says nothing of others.
+    flat = one_hospital("flat", [0.5] * 8, [0] * 4 + [1] * 4)
+    assert hospitals.pooled([*usual, flat]) == alone
 
 
 def test_runs_on_other_images_are_not_compared(tmp_path: Path) -> None:

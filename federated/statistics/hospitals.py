@@ -7,9 +7,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from federated.lazy import pd
+from federated.statistics.areas import norm_quantile
 from federated.statistics.images import Scored
 from federated.statistics.interval import Floats
 from federated.statistics.several import Pooled, random_effects
+
+ALIKE = 1e-12
+"""Variance of draws that differ by rounding alone."""
 
 
 def over_hospitals(models: Iterable[Scored]) -> pd.DataFrame:
@@ -53,21 +57,30 @@ def pooled(sites: Sequence[Scored]) -> Pooled:
 
     On the scale of log(AUC / (1 - AUC)), where an interval stays within 0 and 1 (Snell et al.,
     Statistical Methods in Medical Research 27, 2018); each hospital's variance is that of its
-    bootstrap draws over images and seeds. A hospital whose draws are all alike has none and cannot
-    be pooled. ``tau2`` stays on that scale.
+    bootstrap draws over images and seeds. An AUC of 1 or 0, whose draws are all alike, has that of
+    its interval (``at_its_end``); any other with draws all alike cannot be pooled. ``tau2`` stays
+    on that scale.
     """
     effects, variances = [], []
     for one in sites:
         if not np.isfinite(one.mean_auc.value):
             continue
-        draws = logit(one.over_seeds(one.auc_draws), one)
-        variance = float(np.nanvar(draws, ddof=1))
-        if variance > 0:
-            effects.append(float(logit(np.array([one.mean_auc.value]), one)[0]))
+        value, variance = on_its_scale(one)
+        if variance > ALIKE:
+            effects.append(value)
             variances.append(variance)
     found = random_effects(effects, variances)
     mean, low, high, new_low, new_high = (1 / (1 + np.exp(-np.array(found[:5])))).tolist()
     return Pooled(mean, low, high, new_low, new_high, *found[5:])
+
+
+def on_its_scale(one: Scored) -> tuple[float, float]:
+    """Return log(AUC / (1 - AUC)) of a hospital, and its variance."""
+    value, low, high = logit(np.array(one.mean_auc), one)
+    if one.mean_auc.value in (0, 1):
+        return float(value), float(((high - low) / norm_quantile()) ** 2)
+    draws = logit(one.over_seeds(one.auc_draws), one)
+    return float(value), float(np.nanvar(draws, ddof=1))
 
 
 def logit(areas: Floats, one: Scored) -> Floats:

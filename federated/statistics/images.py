@@ -15,6 +15,7 @@ from federated.errors import UserError
 from federated.lazy import pd
 from federated.learning.multiclass import against_rest, area
 from federated.runs.reading import Run, load
+from federated.statistics.areas import at_its_end
 from federated.statistics.bootstrap import (
     DRAWS,
     Groups,
@@ -93,7 +94,15 @@ class Scored:
     @cached_property
     def mean_auc(self) -> Interval:
         """The mean AUC over seeds, and its interval over images and seeds."""
-        return of_replicates(float(self.aucs.mean()), self.over_seeds(self.auc_draws))
+        value = float(self.aucs.mean())
+        if value in (0, 1):  # as it is in every draw
+            return at_its_end(value, self.cases)
+        return of_replicates(value, self.over_seeds(self.auc_draws))
+
+    @property
+    def cases(self) -> int:
+        """Groups of images that hold the rarest class."""
+        return min(len(np.unique(self.groups[self.labels == k])) for k in np.unique(self.labels))
 
     def over_seeds(self, draws: Floats) -> Floats:
         """Return (draws,) means over the drawn seeds of (draws, S) replicates."""
