@@ -118,11 +118,12 @@ def test_a_sweep_is_cut_off_goes_on_and_adds_up(
     table = pd.read_csv(tmp_path / "runs" / "table.csv")
     aucs = table.query(f"{asked} and method == 'consilium-memory-size-64'")["value"]
     found = numbers(kept).query(
-        "site == 'phantom-2' and metric == 'auc' and method == 'consilium-memory-size-64'"
+        "model == 'final' and site == 'phantom-2' and metric == 'auc' "
+        "and method == 'consilium-memory-size-64'"
     )
     np.testing.assert_allclose(found[["mean", "sd"]].iloc[0], [aucs.mean(), aucs.std()])
     assert len(aucs) == 2 and set(table["contrast.memory-size"]) == {0, 64}
-    assert latex(table_of(kept)).count(r"\\") == 1 + 2
+    assert latex(table_of(kept, "final")).count(r"\\") == 1 + 2
     assert f"{aucs.mean():.3f} ± {aucs.std():.3f}" in (kept / "table.md").read_text()
     # The page holds the same table, and nothing of it is lost when it is written again.
     text = f"before {page.BEGIN} STALE {page.END} after"

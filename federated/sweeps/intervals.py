@@ -127,7 +127,8 @@ def interval_tables(models: Sequence[Scored], compare: Compare) -> list[pd.DataF
     over all sites, methods and seeds (Holm).
     """
     reference = compare.reference
-    models = sorted(models, key=lambda one: (one.site, one.method != reference, one.method))
+    # Sorting is stable: the methods stay in the order of the cells.
+    models = sorted(models, key=lambda one: (one.site, one.method != reference))
     levels = pd.DataFrame([_level(row) for row in over_seeds(models).to_dict("records")])
     methods = {one.method for one in models}
     if reference not in methods or len(methods) < 2:

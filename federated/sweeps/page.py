@@ -9,11 +9,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from federated.config.given import read_config
 from federated.errors import UserError
+from federated.sweeps.plan import read_sweep
 from federated.sweeps.tables import page_of
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE, RESULTS = ROOT / "docs" / "RESULTS.md", ROOT / "docs" / "results"
+CONFIGS = ROOT / "configs"
 BEGIN, END = (
     "<!-- written by python -m federated.sweeps.page -->",
     "<!-- end of what is written -->",
@@ -37,8 +40,20 @@ def written(page: str, results: Path) -> str:
 def tables(results: Path) -> str:
     """Return a section for each sweep in a folder that has any cell, in name order."""
     sweeps = sorted({path.parents[2] for path in results.glob("*/*/*/cell.toml")})
-    sections = [f"## {sweep.name}\n\n{page_of(sweep)}" for sweep in sweeps]
+    sections = [f"## {sweep.name}\n\n{progress_of(sweep)}{page_of(sweep)}" for sweep in sweeps]
     return "\n".join(sections) or NONE
+
+
+def progress_of(results: Path) -> str:
+    """Return how many cells of the sweep in configs/ that writes here are missing, if any is."""
+    done = len(list(results.glob("*/*/cell.toml")))
+    for path in sorted(CONFIGS.rglob("*.toml")):
+        if read_config(path).get("results") == f"docs/results/{results.name}":
+            planned = sum(len(run.study.cells()) for run in read_sweep(path, {}).runs)
+            if done < planned:
+                where = path.relative_to(ROOT)
+                return f"**{done} of the {planned} cells of {where} are done; it goes on.**\n\n"
+    return ""
 
 
 def main(words: list[str] | None = None) -> int:

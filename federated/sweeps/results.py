@@ -18,6 +18,7 @@ import pandas as pd
 import tomli_w
 
 from federated.config.keys import KEYS, plain
+from federated.config.presets import METHODS
 from federated.config.study import value_of
 from federated.data.grouping import groups_by_site
 from federated.errors import UserError
@@ -160,12 +161,24 @@ def thresholds_of(predictions: Mapping[str, pd.DataFrame]) -> dict[str, float]:
 
 
 def read_cells(results: Path) -> Iterator[tuple[Mapping[str, Any], Path]]:
-    """Yield the facts and the folder of every cell under a folder of results, in name order."""
-    for path in sorted(results.glob("*/*/cell.toml")):
+    """Yield the facts and the folder of every cell under a folder of results.
+
+    Run by run, the methods in the order of the table of methods, a method's own in name order.
+    """
+    found = []
+    for path in results.glob("*/*/cell.toml"):
         try:
-            yield tomllib.loads(path.read_text(encoding="utf-8")), path.parent
+            found.append((tomllib.loads(path.read_text(encoding="utf-8")), path.parent))
         except ValueError as error:
             raise UserError(f"{path} is damaged ({error}); remove its folder.") from error
+    known = list(METHODS)
+
+    def place(cell: tuple[Mapping[str, Any], Path]) -> tuple[str, int, str]:
+        facts, folder = cell
+        base = facts["base"]
+        return facts["run"], known.index(base) if base in known else len(known), folder.name
+
+    yield from sorted(found, key=place)
 
 
 def tidy(results: Path) -> pd.DataFrame:

@@ -52,28 +52,26 @@ MARKED = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", DASH: 
 """What LaTeX writes otherwise."""
 
 
-def numbers(results: Path, model: str = "final") -> pd.DataFrame:
-    """Return test metrics over seeds: run, method, site, metric, mean, sd, seeds.
+def numbers(results: Path) -> pd.DataFrame:
+    """Return test metrics over seeds: model, run, method, site, metric, mean, sd, seeds.
 
-    Args:
-        results: Folder of a sweep's results.
-        model: ``kept`` or ``final``.
+    ``model`` is ``kept`` or ``final``.
 
     Raises:
         UserError: there are no results.
     """
     frame = tidy(results)
-    frame = frame[
-        (frame["split"] == "test") & (frame["model"] == model) & frame["metric"].isin(list(SHOWN))
-    ]
-    groups = frame.groupby(["run", "method", "site", "metric"], sort=False)["value"]
+    known = frame["model"].isin(list(MODELS)) & frame["metric"].isin(list(SHOWN))
+    frame = frame[(frame["split"] == "test") & known]
+    groups = frame.groupby(["model", "run", "method", "site", "metric"], sort=False)["value"]
     table = groups.agg(["mean", "std", "count"]).reset_index()
     return table.rename(columns={"std": "sd", "count": "seeds"})
 
 
-def table_of(results: Path, model: str = "final") -> pd.DataFrame:
-    """Return the table as text: a row per run and method, a column per site and metric."""
-    frame = numbers(results, model)
+def table_of(results: Path, model: str) -> pd.DataFrame:
+    """Return a model's table as text: a row per run and method, a column per site and metric."""
+    frame = numbers(results)
+    frame = frame[frame["model"] == model]
     rows = []
     for (run, method), group in frame.groupby(["run", "method"], sort=False):
         seeds = int(group["seeds"].max())
@@ -138,15 +136,16 @@ def _span(low: float, high: float) -> str:
 
 
 def write_tables(results: Path) -> list[Path]:
-    """Write a sweep's table as Markdown, LaTeX and CSV beside its results; return the paths.
+    """Write a sweep's tables as Markdown, LaTeX and CSV beside its results; return the paths.
 
     Raises:
         UserError: there are no results.
     """
-    table = table_of(results)
     texts = {
         "table.md": page_of(results),
-        "table.tex": latex(table),
+        "table.tex": "\n".join(
+            f"% {told}\n{latex(table_of(results, model))}" for model, told in MODELS.items()
+        ),
         "table.csv": numbers(results).to_csv(index=False),
     }
     for name, text in texts.items():
@@ -161,13 +160,12 @@ def page_of(results: Path) -> str:
         raise UserError(f"{results} holds no results of a sweep; name the folder that one wrote.")
     codes = sorted({one["code_sha256"][:12] for one in facts})
     lines = [
-        f"{len(facts)} cells; test metrics of the model that each site uses in the end, mean ± sd "
-        f"over the seeds, threshold 0.5. {effort_text(results)} Code {', '.join(codes)}.",
-        "",
-        *markdown(table_of(results)),
-        *_with_intervals(results),
+        f"{len(facts)} cells; test metrics, mean ± sd over the seeds, threshold 0.5. "
+        f"{effort_text(results)} Code {', '.join(codes)}."
     ]
-    return "\n".join(lines) + "\n"
+    for model, told in MODELS.items():
+        lines += ["", f"{told}:", "", *markdown(table_of(results, model))]
+    return "\n".join([*lines, *_with_intervals(results)]) + "\n"
 
 
 def _with_intervals(results: Path) -> list[str]:
