@@ -67,12 +67,12 @@ def _case(
     if tries:
         count = next(iter(tries.values())).count
         scores = {part: dict(one.scores) for part, one in tries.items()}
+        hits = int(best({part: float(one.hits) for part, one in tries.items()}, seen))
+        numbers.append(Number("share identified", clopper_pearson(hits, count), count))
         for metric in control.scores:
             each = {part: score[metric] for part, score in scores.items()}
             check_never_weaker(each)
             numbers.append(plain(metric, best(each, seen), count))
-        hits = int(best({part: float(one.hits) for part, one in tries.items()}, seen))
-        numbers.append(Number("share identified", clopper_pearson(hits, count), count))
         chance = kind.sets.shape[1] / len(images.labels)
         succeeded = above(hits, count, chance, len(tries))
     mean = images.greys.mean(0).expand_as(images.greys)
@@ -139,7 +139,7 @@ class Rebuilt:
     def numbers(self) -> tuple[Number, ...]:
         """All scores."""
         share = Number("share identified", clopper_pearson(self.hits, self.count), self.count)
-        return (*(plain(n, v, self.count) for n, v in self.scores.items()), share)
+        return (share, *(plain(n, v, self.count) for n, v in self.scores.items()))
 
     def _in_order(self, greys: Tensor, truth: Tensor) -> Tensor:
         """Return the images of each batch in the order in which they fit the originals best."""
