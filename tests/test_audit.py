@@ -267,6 +267,9 @@ def test_a_verdict_is_told_with_its_size() -> None:
     told = Case("Q?", "a step", AS_IS, "b", (got,), (), (guess,), True, True)
     assert told.size.startswith("mean error of the share: 0.031 [0.007, 0.055]")
     assert told.size.endswith("; a guess: 0.222") and told.size in told.sentence
+    rate = Number("TPR at 1 % FPR", Interval(0.04, 0.02, 0.06), 425)
+    both = replace(told, got=(got, rate, replace(rate, note="too few")))
+    assert both.size == f"{told.size}; {rate.text}"
     assert case(succeeded=True, control=True).size == ""
 
 

@@ -103,8 +103,9 @@ class Case:
         """How much he got, beside a guess, for who reads no table; empty where none was tried."""
         if not self.got:
             return ""
-        guess = f"; a guess: {self.chance[0].interval[0]:.3g}" if self.chance else ""
-        return f"{self.got[0].text}{guess}"
+        first, *more = [number.text for number in self.got if not number.note]
+        guess = [f"a guess: {self.chance[0].interval[0]:.3g}"] if self.chance else []
+        return "; ".join([first, *guess, *more])
 
     @property
     def sentence(self) -> str:
