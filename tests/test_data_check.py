@@ -197,6 +197,25 @@ def test_one_manifest_of_everything_is_read_back_to_the_same_splits(
     )
 
 
+def test_a_manifest_of_a_given_split_that_alike_images_cross_is_read_back(tmp_path, capsys):
+    """Nobody knows whether they are of one patient; their group is no patient's name."""
+    lines = ["path,label,site,split,patient"]
+    for number in range(16):
+        save(tmp_path, f"{number}.png", number % 14)  # the last two look like the first two
+        split = ("train", "val", "test")[number // 6] if number < 14 else "test"
+        lines.append(f"{number}.png,{number % 2},north,{split},{'P9' if number == 0 else ''}")
+    (tmp_path / "own.csv").write_text("\n".join(lines) + "\n")
+    target = tmp_path / "written.csv"
+    given = words(tmp_path, f"data.manifest={tmp_path / 'own.csv'}")
+    assert main(["data", "manifest", *given, "--to", str(target)]) == 0
+    rows = pd.read_csv(target, keep_default_na=False)
+    assert set(rows[rows["group"] == "P9"]["split"]) == {"train", "test"}
+    assert list(rows["patient"]) == ["P9"] + [""] * 15
+    capsys.readouterr()
+    assert main(["data", "check", *words(tmp_path, f"data.manifest={target}")]) == 0
+    assert "is in both" not in capsys.readouterr().err
+
+
 def test_a_manifest_has_a_row_a_volume_and_none_of_phantoms(tmp_path, capsys):
     for number in range(6):
         write_volume(tmp_path / "d" / ("sick", "well")[number % 2] / f"{number}.nii", number)

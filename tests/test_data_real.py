@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import federated.data as data
+from federated.commands.main import main
 from federated.config.images import Data, Partition, Phantom
 from federated.config.schema import Config
 from federated.data.checking import leaks, survey
@@ -80,6 +81,17 @@ def test_the_official_split_of_covid_ct_leaks_two_pairs_with_opposite_labels(fou
         ("CT_NonCOVID/71%1.jpg", "CT_COVID/kjr-21-e24-p5-31.png", "train", "test"),
     }
     assert found.pairs["opposite"].all() and found.ours == 0
+
+
+def test_what_is_written_of_the_official_split_is_read_back(config, tmp_path):
+    """Two images of the test split are the same figure as two of the training split."""
+    target = tmp_path / "all.csv"
+    (tmp_path / "cache").mkdir()
+    given = [f"data.covid-ct={config.data.covid_ct}", f"data.cache={config.data.cache}"]
+    assert main(["data", "manifest", *given, "--to", str(target)]) == 0
+    again = Data(manifest=str(target), cache=str(tmp_path / "cache"))
+    (one,) = survey.survey(Config(data=again, phantom=Phantom(sites=0)))
+    assert one.summary.counts == {"train": (234, 191), "val": (58, 60), "test": (105, 98)}
 
 
 @pytest.fixture(scope="module")

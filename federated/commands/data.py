@@ -129,9 +129,10 @@ def _manifest(arguments: argparse.Namespace) -> None:
     if path.suffix not in (".csv", ".parquet"):
         raise UserError(f"{path}: is no name of a manifest; end it in .csv or .parquet")
     _writable(path)
-    _, sites = _surveyed(arguments)
+    config, sites = _surveyed(arguments)
     rows, notes = readable_manifest(sites, path.absolute().parent)
-    write_manifest(rows, path)
+    # Patients beside groups: a group may reach over a split that the publisher drew.
+    write_manifest(rows, path, config.data.class_count, more=("patient",))
     for sentence in (*notes, *(f"left out: {one}" for one in skipped(sites))):
         print(f"consilium: {sentence}", file=sys.stderr)
     print(f"manifest: {path}, {len(rows)} files; read it back with data.manifest={path}")

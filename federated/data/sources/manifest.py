@@ -20,9 +20,18 @@ MOST_CLASSES = 100
 """What labels of a cache entry are below, whose classes the settings of a run name."""
 
 
-def write_manifest(frame: pd.DataFrame, path: Path, classes: int = 2) -> None:
-    """Write a full manifest as CSV or parquet (by suffix), whole or not at all."""
-    frame = frame.loc[:, list(MANIFEST_COLUMNS)]
+def write_manifest(
+    frame: pd.DataFrame, path: Path, classes: int = 2, *, more: tuple[str, ...] = ()
+) -> None:
+    """Write a full manifest as CSV or parquet (by suffix), whole or not at all.
+
+    Args:
+        frame: has :data:`MANIFEST_COLUMNS`, and ``more``.
+        path: where to.
+        classes: how many there are.
+        more: further columns to write.
+    """
+    frame = frame.loc[:, [*MANIFEST_COLUMNS, *more]]
     first = 2 if path.suffix == ".csv" else 1  # below the header
     _check_full(frame.set_axis(range(first, first + len(frame)), axis=0), path, classes)
     part = path.with_name(f".{path.name}.{os.getpid()}")
