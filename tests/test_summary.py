@@ -213,6 +213,14 @@ def test_the_page_holds_the_numbers_the_failures_and_the_environment(tmp_path: P
         {"time": "2031-05-06T07:08:09+00:00", "kind": "cell-started"},
         {"time": "2031-05-06T07:09:00+00:00", **failure, "reason": "no answer within 9 s"},
     ]
+    long = {
+        "kind": "update-shortened",
+        "method": "fedavg",
+        "seed": 1,
+        "site": "alder",
+        "bound": 2.0,
+    }
+    events += [{**events[0], **long, "round": k, "norm": norm} for k, norm in ((2, 5.0), (4, 3.0))]
     rows = full_rows()
     rows += [(*row[:5], "personalised", *row[6:]) for row in rows if row[5] == "kept"]
     rows += [("fedavg", 0, 5, "alder", "val", "final", "chose_personalised", 1.0, 30)]
@@ -228,6 +236,7 @@ def test_the_page_holds_the_numbers_the_failures_and_the_environment(tmp_path: P
     assert "\n".join(["fedavg", "0", "alder", "personalised", "2"]) in "\n".join(lines[start:])
     assert f"{final:.3f}" in lines[start:]
     assert "\n".join(["fedavg", "0", "3", "birch", "no answer within 9 s"]) in page.text
+    assert "\n".join(["fedavg", "1", "alder", "2", "2.5"]) in page.text
     for word in (
         "tulip",
         "2031-05-06 07:08 UTC",

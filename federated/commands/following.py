@@ -67,6 +67,9 @@ class Followed:
         elif kind == "site-failed":
             where = f"{event['method']}, seed {event['seed']}, round {event['round']}"
             self.warnings.append(f"{event['site']} was left out ({where}): {event['reason']}")
+        elif kind == "update-shortened":
+            where = f"{event['method']}, seed {event['seed']}, round {event['round']}"
+            self.warnings.append(f"the update of {event['site']} was shortened ({where})")
         elif kind == "cell-stopped":
             self.warnings.append(f"{event['method']}, seed {event['seed']}: {event['reason']}")
         elif kind == "not-finite":

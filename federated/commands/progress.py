@@ -20,6 +20,9 @@ from federated.engine.grid import Listener
 
 STOPPING = (signal.SIGINT, *SIGNALS)
 
+TOLD_APART = {"site-failed", "update-shortened", "not-finite", "worker-lost", "cell-stopped"}
+"""What stays above the live table."""
+
 DEEDS = {
     "hospital-joined": "joins",
     "hospital-left": "leaves",
@@ -140,7 +143,7 @@ def progress(study: Study, sites: tuple[str, ...], *, style: str) -> Iterator[Li
 
             def listen(event: Mapping[str, Any]) -> None:
                 display.take(event)
-                if event["kind"] in ("site-failed", "not-finite", "worker-lost", "cell-stopped"):
+                if event["kind"] in TOLD_APART:
                     live.console.print(plain_line(event))
 
             yield listen

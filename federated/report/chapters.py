@@ -25,6 +25,7 @@ from federated.report.tables import (
     failure_table,
     mark_of,
     method_table,
+    shortened_table,
     shown_in,
     site_table,
     threshold_table,
@@ -168,6 +169,8 @@ def _costs(run: Run, drawn: Pictures) -> Iterator[str]:
     yield section("Cost", cost_table(run), "MB: 10⁶ bytes of tensors, all rounds of one seed")
     yield section("Training", effort_table(run), effort_sentence(run), most=MOST_ROWS)
     yield section("Failures", failure_table(run), "left out of that round", most=MOST_ROWS)
+    note = "longer than server.norm-bound allows, and shortened to it"
+    yield section("Shortened updates", shortened_table(run), note, most=MOST_ROWS)
 
 
 def _repeating(run: Run, drawn: Pictures) -> Iterator[str]:

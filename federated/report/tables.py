@@ -206,3 +206,17 @@ def failure_table(run: Run) -> pd.DataFrame:
     # Events of other kinds have no seed, so pandas made these numbers floats.
     whole = {"seed": "Int64", "round": "Int64"}
     return failed[["method", "seed", "round", "site", "reason"]].astype(whole).astype(str)
+
+
+def shortened_table(run: Run) -> pd.DataFrame:
+    """Return the sites whose updates were over the bound, in how many rounds and by how much."""
+    if "kind" not in run.events:
+        return pd.DataFrame()
+    long = run.events[run.events["kind"] == "update-shortened"]
+    if long.empty:
+        return pd.DataFrame()
+    long = long.assign(seed=long["seed"].astype("Int64"), times=long["norm"] / long["bound"])
+    groups = long.groupby(["method", "seed", "site"], sort=False)["times"].agg(["count", "max"])
+    groups["max"] = groups["max"].map("{:.3g}".format)
+    names = {"count": "rounds", "max": "longest, of the bound"}
+    return groups.reset_index().rename(columns=names).astype(str)
