@@ -5,7 +5,7 @@ read, without a message, so that what is left of a round is the server's own par
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from flwr.app import Context, Message
@@ -16,8 +16,10 @@ from federated.engine.inline import InlineGrid
 from federated.exchange.actions import Action
 from federated.exchange.exact import ExactSum
 from federated.exchange.ledger import Payload
-from federated.exchange.replies import Reply, Request, Results
+from federated.exchange.lengths import SHORTEST, Sums
+from federated.exchange.replies import Reply, Results
 from federated.exchange.reports import RATIOS
+from federated.exchange.request import Request
 from federated.exchange.sharing import Release
 from federated.exchange.wire import (
     Order,
@@ -106,10 +108,10 @@ class DirectGrid(InlineGrid):
             Reply(reports_of(request.action, order), {}, down, Payload("", "", up))
             for _, order in orders
         ]
-        return Results(replies, total_of(request, len(orders)) if request.summed else None)
+        return Results(replies, total_of(request, len(orders)) if request.summed else {})
 
 
-def total_of(request: Request, sites: int) -> ExactSum:
-    """Return the sum of so many times the weights that were sent."""
-    sent: Mapping[str, object] = arrays_in(request.sent)
-    return ExactSum.of({name: unpack_array(array) for name, array in sent.items()}, sites)
+def total_of(request: Request, sites: int) -> Sums:
+    """Return the sum of so many times the weights that were sent, which nobody has changed."""
+    sent = {name: unpack_array(array) for name, array in arrays_in(request.sent).items()}
+    return {SHORTEST: ExactSum.of(sent, sites)}

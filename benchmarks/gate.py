@@ -21,9 +21,10 @@ from federated.engine.grid import enter_task, give_id
 from federated.exchange.gate import Gate
 from federated.exchange.ledger import append, bytes_by_kind, payload_of
 from federated.exchange.policy import Policy
-from federated.exchange.replies import Request, Tally
+from federated.exchange.request import Request
 from federated.exchange.schema import Schema
 from federated.exchange.sharing import Boundary, Release, TensorSpec
+from federated.exchange.tally import Tally
 from federated.exchange.wire import Order, Report, pack_reply
 
 SIZES = (1_000, 100_000, 2_600_000)

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from federated.config.training import Train
 from federated.learning.compute import autocast, native_bf16, repeat_bits_on_gpu
 from federated.learning.models import build_model
-from federated.learning.training import make_optimizer
+from federated.learning.optimizers import make_optimizer
 
 # The published schedule (arXiv 2009.07652): 100 epochs, COVID-CT four times in each. The numbers of
 # training images are those of our splits (docs/RESULTS.md).
@@ -35,7 +35,7 @@ def network(given: argparse.Namespace) -> nn.Module:
     model = build_model(
         "covidnet", width=given.width, image_size=given.size, norm="batch", generator_seed=0
     )
-    return model.to(given.device, memory_format=torch.channels_last)
+    return model.to(given.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def step_of(given: argparse.Namespace, batch: int, *, compiled: bool = False) -> Step:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 FORKING = Path(__file__).resolve().parent.parent / "federated/deploy"
@@ -53,12 +54,12 @@ def forked() -> float:
 
 
 def by_package() -> Counter[str]:
-    """Return the milliseconds that the modules of each package take by themselves."""
+    """Return the microseconds that the modules of each package take by themselves."""
     words = [sys.executable, "-X", "importtime", "-c", ANEW["and a hospital's part"]]
     told = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=True).stderr
     counts: Counter[str] = Counter()
     for own, package in ROW.findall(told):
-        counts[package] += int(own) / 1000
+        counts[package] += int(own)
     return counts
 
 
@@ -68,16 +69,16 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     print("| a process that imports | CPU-s |\n|---|---|")
     for name, code in ANEW.items():
-        print(f"| {name} | {least(lambda code=code: anew(code), repeats):.2f} |", flush=True)
+        print(f"| {name} | {least(partial(anew, code), repeats):.2f} |", flush=True)
     counts = by_package()
     sys.path.insert(0, str(FORKING))
     from forking import preload
 
     preload()
     print(f"| all of it, forked | {least(forked, repeats):.2f} |\n")
-    largest = ", ".join(f"{name} {ms:.0f}" for name, ms in counts.most_common(12))
+    largest = ", ".join(f"{name} {us / 1000:.0f}" for name, us in counts.most_common(12))
     print(f"own modules, ms under -X importtime: {largest}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -18,7 +18,7 @@ from federated.config.training import Train
 from federated.learning.batches import Images, load_batch
 from federated.learning.compute import autocast, native_bf16
 from federated.learning.models import build_model
-from federated.learning.training import make_optimizer
+from federated.learning.optimizers import make_optimizer
 from federated.seeding import torch_generator
 
 CPU = torch.device("cpu")
@@ -38,7 +38,7 @@ def main() -> None:
     generator = torch_generator(0, "a", 1, "train")
     model = build_model(
         "covidnet", width=given.width, image_size=given.size, norm="batch", generator_seed=0
-    ).to(memory_format=torch.channels_last)
+    ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(list(model.parameters()), Train(), 1e-4)
     loading, steps = [], []
     for _ in range(given.steps + 1):

@@ -11,7 +11,10 @@ least.
 
 import argparse
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +49,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def least(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+def least(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Return the least CPU seconds of each, run in turns after one warm-up each."""
     rounds = [{name: seconds(work) for name, work in works.items()} for _ in range(repeats + 1)]
     return {name: min(times[name] for times in rounds[1:]) for name in works}
@@ -73,7 +76,7 @@ def step_of(
 ) -> Callable[[], None]:
     """Return a training step: as a naive script writes it, or in this package's format."""
     layout = torch.channels_last if ours else torch.contiguous_format
-    model = network(width, size).to(memory_format=layout)
+    model = network(width, size).to(memory_format=layout)  # type: ignore[call-overload]
     model.backbone.__class__ = backbone
     x = torch.randn(batch, 3, size, size).contiguous(memory_format=layout)
     y = torch.arange(batch) % 2
@@ -136,12 +139,12 @@ def compare(width: float, size: int, batch: int, repeats: int) -> None:
 def layers(batch: int, *, bf16: bool) -> None:
     """Print GFLOP, ms and share of peak of every convolution of the full network."""
     dtype = torch.bfloat16 if bf16 else torch.float32
-    top, seen, works = peak(dtype), {}, {}
+    top = peak(dtype)
+    seen: Counter[tuple[tuple[int, ...], int, Any, Any]] = Counter()
 
-    def note(module: nn.Module, args: tuple[Tensor], _: Tensor) -> None:
-        w = module.weight
-        seen.setdefault((tuple(w.shape), args[0].shape[-1], module.stride, module.padding), 0)
-        seen[tuple(w.shape), args[0].shape[-1], module.stride, module.padding] += 1
+    def note(module: Any, args: tuple[Tensor], _: Tensor) -> None:
+        shape = tuple(module.weight.shape)
+        seen[shape, args[0].shape[-1], module.stride, module.padding] += 1
 
     model = network(1.0, 224).eval()
     for module in model.modules():
@@ -155,17 +158,15 @@ def layers(batch: int, *, bf16: bool) -> None:
         groups = n_out if n_in == 1 else 1
         kind = WholeMapConv2d if side == size else nn.Conv2d
         conv = kind(n_in * groups, n_out, size, stride, padding, groups=groups)
-        conv = conv.to(dtype=dtype, memory_format=torch.channels_last)
+        conv = conv.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         x = torch.randn(batch, n_in * groups, side, side).to(dtype)
         x = x.contiguous(memory_format=torch.channels_last).requires_grad_(n_in > 3 or groups > 1)
         y = conv(x)
         gradient = torch.ones_like(y)
         wanted = [*conv.parameters(), *([x] if x.requires_grad else [])]
-        works = {
-            "fwd": lambda conv=conv, x=x: conv(x.detach()),
-            "bwd": lambda y=y, w=wanted, g=gradient: torch.autograd.grad(
-                y, w, g, retain_graph=True
-            ),
+        works: dict[str, Callable[[], object]] = {
+            "fwd": partial(conv, x.detach()),
+            "bwd": partial(torch.autograd.grad, y, wanted, gradient, retain_graph=True),
         }
         flop = 2 * conv.weight.numel() * y[0, 0].numel() * batch / 1e9
         told = least(works, 3)
@@ -182,7 +183,7 @@ def loop(repeats: int) -> None:
     kinds = ("bare", "train_round")
     nets = {
         kind: build_model("convnet", width=1, image_size=32, norm="batch", generator_seed=0).to(
-            memory_format=torch.channels_last
+            memory_format=torch.channels_last  # type: ignore[call-overload]
         )
         for kind in kinds
     }

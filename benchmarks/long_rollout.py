@@ -13,7 +13,6 @@ A folder that ``--folder`` names is kept, and only read if the run in it has end
 
 import argparse
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -171,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

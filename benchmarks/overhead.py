@@ -30,6 +30,7 @@ from federated.exchange.exact import ExactSum
 from federated.exchange.sharing import Boundary, Release, TensorSpec
 from federated.exchange.wire import Order, Report, pack_groups, pack_reply, unpack_order
 from federated.rollout.scenario import scenario_of
+from server.advice import Advice
 from server.asking import ask
 from server.cell import Cell
 from server.grids import ByMessages, SummingGrid
@@ -80,7 +81,19 @@ def cell_of(grid: SummingGrid, sites: int, size: int, folder: Path) -> Cell:
     everyone = scenario_of(Config().rollout, (), list(nodes))
     images = dict.fromkeys(nodes, 100)
     record = Record(folder)
-    return Cell(grid, record, Config(), "fedavg", 0, nodes, boundary, initial, everyone, images)
+    return Cell(
+        grid=grid,
+        record=record,
+        config=Config(),
+        method="fedavg",
+        seed=0,
+        nodes=nodes,
+        boundary=boundary,
+        advice=Advice(folder, record.run),
+        initial=initial,
+        scenario=everyone,
+        train_images=images,
+    )
 
 
 def one_round(cell: Cell, number: int) -> ExactSum:

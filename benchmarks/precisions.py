@@ -32,7 +32,7 @@ def auc(seed: int, *, bf16: bool) -> float:
     labels = torch.as_tensor(made.labels)
     fit, test = (Images(made.images[s], labels[s], 64) for s in (slice(cut), slice(cut, None)))
     model = build_model("covidnet", width=0.25, image_size=64, norm="batch", generator_seed=seed)
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train = Train(local_epochs=6)
     train_round(
         model,

@@ -64,9 +64,9 @@ def _train(threads: int, barrier: Barrier, queue) -> None:  # type: ignore[no-un
     from federated.learning.models import build_model
 
     torch.set_num_threads(threads)
-    width, size = float(SETTINGS["model.width"]), int(SETTINGS["data.image-size"])
+    width, size = float(str(SETTINGS["model.width"])), int(str(SETTINGS["data.image-size"]))
     model = build_model("covidnet", width=width, image_size=size, norm="batch", generator_seed=0)
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(model.parameters())
     images = torch.randn(32, 3, size, size).contiguous(memory_format=torch.channels_last)
     for step in range(BARE_STEPS + 10):

@@ -1,6 +1,7 @@
 """The peers' workload: 4 sites x 256 training images of 32x32, and the settings that make it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def write_arrays(path: Path, cache: Path) -> None:
     """Fill Consilium's cache, and write the very arrays that lie in it for everyone else."""
     config = parse({**SETTINGS, "data.cache": str(cache)}).common
     prepare(config)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for site in site_names(config):
         data = load_site(config, site)
         for split in SPLITS:

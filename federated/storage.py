@@ -197,8 +197,7 @@ def remove_tensors(path: Path) -> None:
     """Remove a file of ``write_tensors``; the JSON first, since it is the commit."""
     path.with_suffix(".json").unlink(missing_ok=True)
     path.unlink(missing_ok=True)
-    if _next(path).exists():
-        _next(path).unlink(missing_ok=True)
+    _next(path).unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:

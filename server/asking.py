@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from federated.exchange.failures import BAD_VAULT, REASONS
 from federated.exchange.lengths import Sums
-from federated.exchange.replies import Reply, Request
+from federated.exchange.replies import Reply
+from federated.exchange.request import Request
 from federated.exchange.wire import ALL_SITES, Groups, Order, Report
 from server.cell import Cell, VaultLostError
 

@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 
 from federated.config.schema import Config
-from federated.exchange.lengths import SHORTEST, Sums, class_of, longest_of
+from federated.exchange.lengths import SHORTEST, Sums, class_of, is_real, longest_of
 from federated.exchange.sharing import WEIGHTS
 from server.optimizers import Float64
 from server.rules import Array, Arrays
@@ -79,7 +79,7 @@ def shortened(arrays: Arrays, present: Arrays, share: float) -> dict[str, Array]
     """Return weights of which only a share of the change is left; tensors of integers stay."""
     return {
         name: now + share * (arrays[name].astype(np.float64) - now)
-        if np.issubdtype(now.dtype, np.floating)
+        if is_real(now)
         else arrays[name]
         for name, now in present.items()
     }

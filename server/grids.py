@@ -12,7 +12,9 @@ from typing import Protocol, cast
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from federated.exchange.replies import Request, Results, Tally, genuine, silence
+from federated.exchange.replies import Results, genuine, silence
+from federated.exchange.request import Request
+from federated.exchange.tally import Tally
 from federated.exchange.wire import Order
 
 POLL_SECONDS = 0.25

@@ -11,7 +11,8 @@ from flwr.serverapp import Grid
 from federated.config.study import Study
 from federated.errors import UserError
 from federated.exchange.actions import Action
-from federated.exchange.replies import NOTHING, Reply, Request, read
+from federated.exchange.replies import Reply, read
+from federated.exchange.request import NOTHING, Request
 from federated.exchange.schema import SCHEMAS
 from federated.exchange.wire import BadReplyError, Order, Report, pack_order
 from federated.runs.folder import RunFolder

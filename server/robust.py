@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from federated.config.server import Server
-from server.rules import Array, Arrays, Contribution, weighted_sum
+from federated.exchange.lengths import squared_distance
+from server.rules import Arrays, Contribution, weighted_sum
 
 Float64 = npt.NDArray[np.float64]
 
@@ -29,20 +30,6 @@ class Verdict:
 
     mean: Arrays
     chosen: tuple[int, ...] | None = None
-
-
-def squared_distance(a: Arrays, b: Arrays) -> float:
-    """Return the squared L2 distance of two networks, integer tensors left out.
-
-    Summed by numpy, not by a BLAS, whose number of threads would change bits.
-    """
-    parts = [a[name].astype(np.float64) - b[name] for name in a if is_real(a[name])]
-    return float(sum(np.square(part).sum() for part in parts))
-
-
-def is_real(array: Array) -> bool:
-    """Return whether an array holds floating-point numbers."""
-    return np.issubdtype(array.dtype, np.floating)
 
 
 def mean(parts: Sequence[Contribution], faulty: int, *, by_examples: bool) -> Verdict:

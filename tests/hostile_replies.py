@@ -14,8 +14,10 @@ from hostile_cases import CASES
 from hostile_spoils import Spoil, W
 
 from federated.engine.grid import enter_task, give_id
-from federated.exchange.replies import Refusal, Request, Tally
+from federated.exchange.replies import Refusal
+from federated.exchange.request import Request
 from federated.exchange.sharing import Boundary, Release, TensorSpec
+from federated.exchange.tally import Tally
 from federated.exchange.wire import Order, Report, pack_groups, pack_reply
 
 BOUNDARY = Boundary(

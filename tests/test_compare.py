@@ -19,7 +19,8 @@ from federated.data.grouping import groups_by_site
 from federated.errors import UserError
 from federated.runs.reading import Run
 from federated.statistics import hospitals, methods, sites
-from federated.statistics.images import Scored, grouping_note, scored
+from federated.statistics.images import scored
+from federated.statistics.scored import Scored, grouping_note
 
 SEEDS = (0, 1)
 

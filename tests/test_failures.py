@@ -13,7 +13,8 @@ from test_messages import load_with
 import clients.work
 from clients.app import app as client_app
 from federated.engine import run
-from federated.exchange.replies import Request, change_of, check_norm
+from federated.exchange.replies import change_of, check_norm
+from federated.exchange.request import Request
 from federated.exchange.sharing import Boundary, as_group
 from federated.exchange.wire import BadReplyError, pack_groups, unpack_order
 from federated.runs.reading import Run, load

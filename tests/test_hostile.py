@@ -15,8 +15,10 @@ from federated.engine.grid import enter_task
 from federated.exchange import reports
 from federated.exchange.exact import Accumulator
 from federated.exchange.failures import REASONS, reason_of
-from federated.exchange.replies import Refusal, Reply, Request, Tally, genuine, read
+from federated.exchange.replies import Refusal, Reply, genuine, read
 from federated.exchange.reports import FORMS, MOST_TERMS
+from federated.exchange.request import Request
+from federated.exchange.tally import Tally
 from federated.exchange.wire import BadReplyError, Report, unpack_array, unpack_order
 from federated.learning.metrics import METRICS
 from server.tallies import validation_score

@@ -2,6 +2,8 @@
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -212,37 +214,42 @@ def test_log_holds_the_traceback(tmp_path: Path) -> None:
     assert "train fedbn round 3" in text and "patient-7.png" in text and "Traceback" in text
 
 
-@pytest.mark.parametrize("step", range(1, 7))
-def test_a_crash_at_any_step_of_an_overwrite_leaves_the_old_or_the_new(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
-    """Two files are synced and renamed, their folder synced, and the tensors moved into place."""
-    path = tmp_path / "a.safetensors"
-    write_tensors(path, {"x": torch.tensor(1)}, {"round": 1})
-    count = [0]
+@contextmanager
+def crash(step: int) -> Iterator[None]:
+    """Interrupt the block at so manieth a sync or rename."""
+    count = 0
 
     def counted(real):
         def call(*arguments):
-            count[0] += 1
-            if count[0] == step:
+            nonlocal count
+            count += 1
+            if count == step:
                 raise KeyboardInterrupt
             return real(*arguments)
 
         return call
 
-    def overwrite(number: int) -> None:
-        monkeypatch.setattr("os.fsync", counted(os.fsync))
-        monkeypatch.setattr(Path, "replace", counted(Path.replace))
-        with pytest.raises(KeyboardInterrupt):
-            write_tensors(path, {"x": torch.tensor(number)}, {"round": number})
-        monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("os.fsync", counted(os.fsync))
+        patch.setattr(Path, "replace", counted(Path.replace))
+        yield
 
-    overwrite(2)
+
+@pytest.mark.parametrize("step", range(1, 7))
+def test_a_crash_at_any_step_of_an_overwrite_leaves_the_old_or_the_new(
+    tmp_path: Path, step: int
+) -> None:
+    """Two files are synced and renamed, their folder synced, and the tensors moved into place."""
+    path = tmp_path / "a.safetensors"
+    write_tensors(path, {"x": torch.tensor(1)}, {"round": 1})
+    with crash(step):
+        write_tensors(path, {"x": torch.tensor(2)}, {"round": 2})
     tensors, facts = read_tensors(path)
     assert int(tensors["x"]) == facts["round"] == (1 if step <= 4 else 2)
     # A second crash at the same place must not take the only copy with it.
-    before, count[0] = facts["round"], 0
-    overwrite(3)
+    before = facts["round"]
+    with crash(step):
+        write_tensors(path, {"x": torch.tensor(3)}, {"round": 3})
     tensors, facts = read_tensors(path)
     assert int(tensors["x"]) == facts["round"] in (before, 3)
     write_tensors(path, {"x": torch.tensor(4)}, {"round": 4})
@@ -251,26 +258,13 @@ def test_a_crash_at_any_step_of_an_overwrite_leaves_the_old_or_the_new(
 
 @pytest.mark.parametrize("step", range(1, 4))
 def test_a_crash_at_any_step_of_new_facts_leaves_the_old_or_the_new(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    tmp_path: Path, step: int
 ) -> None:
     """The JSON is synced and renamed, and its folder synced; the tensors stay."""
-    path, count = tmp_path / "a.safetensors", [0]
+    path = tmp_path / "a.safetensors"
     write_tensors(path, {"x": torch.tensor(1)}, {"kept": 1})
-
-    def counted(real):
-        def call(*arguments):
-            count[0] += 1
-            if count[0] == step:
-                raise KeyboardInterrupt
-            return real(*arguments)
-
-        return call
-
-    monkeypatch.setattr("os.fsync", counted(os.fsync))
-    monkeypatch.setattr(Path, "replace", counted(Path.replace))
-    with pytest.raises(KeyboardInterrupt):
+    with crash(step):
         write_facts(path, {"kept": 2})
-    monkeypatch.undo()
     tensors, facts = read_tensors(path)
     assert (int(tensors["x"]), facts["kept"]) == (1, 1 if step <= 2 else 2)
     write_facts(path, {"kept": 3})

@@ -18,7 +18,8 @@ from flwr.clientapp import ClientApp
 from federated.engine.grid import FIRST_SITE_NODE, LocalGrid
 from federated.engine.inline import InlineGrid
 from federated.errors import UserError
-from federated.exchange.replies import Refusal, Reply, Request, Results
+from federated.exchange.replies import Refusal, Reply, Results
+from federated.exchange.request import Request
 from federated.exchange.sharing import Boundary, Release, TensorSpec
 from federated.exchange.wire import (
     Order,

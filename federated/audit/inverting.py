@@ -13,14 +13,13 @@ from torch import Tensor, nn
 
 from federated.audit.finding import Case, Number, above, clopper_pearson, plain
 from federated.audit.likeness import WINDOW, nearest, psnr, ssim
-from federated.audit.matching import SMOOTH, STEP, total_variation
+from federated.audit.matching import searched
 from federated.audit.remembering import embedded
 from federated.audit.sizes import Sizes
 from federated.audit.subject import Subject
 from federated.learning.batches import normalise
 from federated.learning.evaluation import outputs
 from federated.learning.memory import unit
-from federated.learning.optimizers import Adam
 from federated.seeding import numpy_generator, torch_generator
 
 NAME = "Can images be rebuilt from the memory, if it were shared?"
@@ -51,7 +50,7 @@ def inverting(subject: Subject, sizes: Sizes) -> Iterator[Case]:
     if entries is None:
         return
     count, gallery = len(entries.embeddings), len(entries.gallery)
-    mean = entries.gallery.mean(dim=0).expand(count, -1, -1)
+    mean = float(psnr(entries.gallery.mean(dim=0), entries.gallery[:count]).mean())
     known = {
         "with the shared weights": subject.network(subject.stranger),
         "with the hospital's whole model": subject.network(subject.last),
@@ -68,7 +67,7 @@ def inverting(subject: Subject, sizes: Sizes) -> Iterator[Case]:
             control.numbers,
             (
                 plain("chance of identifying", 1 / gallery, 1),
-                plain("PSNR of the mean image, dB", float(_psnr(mean, entries)), count),
+                plain("PSNR of the mean image, dB", mean, count),
             ),
             succeeded=above(got.hits, count, 1 / gallery, 1),
             control_succeeded=above(control.hits, count, 1 / gallery, 1),
@@ -123,21 +122,11 @@ def inverted(network: nn.Module, embeddings: Tensor, begin: Tensor, steps: int) 
         steps: Of the search.
     """
     network.eval()
-    x = begin.clone().requires_grad_(True)
-    optimizer = Adam([x], lr=STEP)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = STEP * (1 - step / steps)
+
+    def unlike(x: Tensor) -> Tensor:
         made = outputs(network, normalise(x * 255))[1]
         if made is None:
             raise ValueError("the network has no embedding")
-        loss = 1 - (unit(made) * embeddings).sum(dim=1) + SMOOTH * total_variation(x)
-        (slope,) = torch.autograd.grad(loss.sum(), x)
-        x.grad = slope.sign()
-        optimizer.step()
-        with torch.no_grad():
-            x.clamp_(0, 1)
-    return x.detach()
+        return 1 - (unit(made) * embeddings).sum(dim=1)
 
-
-def _psnr(greys: Tensor, entries: Entries) -> Tensor:
-    return psnr(greys, entries.gallery[: len(greys)]).mean()
+    return searched(unlike, begin, steps)

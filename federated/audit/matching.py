@@ -141,15 +141,31 @@ def reconstructed(
         normalise: From greys to inputs, (K, B, 3, S, S).
         steps: Of the search.
     """
-    x = begin.clone().requires_grad_(True)
-    optimizer = Adam([x], lr=STEP)
     give = given_away(seen.network, list(seen.change), by_batch=seen.by_batch)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = STEP * (1 - step / steps)
+
+    def unlike(x: Tensor) -> Tensor:
         gradients, statistics = give(normalise(x), seen.labels)
-        loss = far(gradients, seen.change) + SMOOTH * total_variation(x)
+        loss = far(gradients, seen.change)
         if seen.statistics:
             loss = loss + OF_STATISTICS * apart(statistics, seen.statistics)
+        return loss
+
+    return searched(unlike, begin, steps)
+
+
+def searched(unlike: Callable[[Tensor], Tensor], begin: Tensor, steps: int) -> Tensor:
+    """Return smooth images that a loss is small of, by signs of gradients.
+
+    Args:
+        unlike: From (K, ..., S, S) greys to the loss of each of the K lanes, (K,).
+        begin: (K, ..., S, S) greys from 0 to 1 that the search begins with.
+        steps: Of the search.
+    """
+    x = begin.clone().requires_grad_(True)
+    optimizer = Adam([x], lr=STEP)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = STEP * (1 - step / steps)
+        loss = unlike(x) + SMOOTH * total_variation(x)
         (slope,) = torch.autograd.grad(loss.sum(), x)
         x.grad = slope.sign()
         optimizer.step()

@@ -43,7 +43,8 @@ def _compare(arguments: argparse.Namespace) -> None:
         from federated.report import evidence
         from federated.runs.reading import load
         from federated.statistics import hospitals, methods, sites
-        from federated.statistics.images import grouping_note, scored
+        from federated.statistics.images import scored
+        from federated.statistics.scored import grouping_note
     runs = [load(folder) for folder in arguments.folders]
     models = scored(runs, arguments.model)
     compare = runs[0].study.common.compare

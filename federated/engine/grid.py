@@ -17,7 +17,8 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from federated.exchange.replies import Request, Results
+from federated.exchange.replies import Results
+from federated.exchange.request import Request
 from federated.exchange.wire import Order
 
 RUN_ID = 1

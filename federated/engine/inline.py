@@ -6,7 +6,9 @@ from flwr.app import Message
 from flwr.clientapp import ClientApp
 
 from federated.engine.grid import Listener, LocalGrid, RunConfig, context_of, give_id
-from federated.exchange.replies import Request, Results, Tally
+from federated.exchange.replies import Results
+from federated.exchange.request import Request
+from federated.exchange.tally import Tally
 from federated.exchange.wire import Order
 
 

@@ -1,84 +1,28 @@
-"""A request to many sites, and what of their replies may be used and added up.
+"""What of the replies to a request may be used.
 
 Both the server and the workers of a grid of our own read replies here, so that a worker can check
 its sites' releases and add them up itself.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
-from flwr.app import ConfigRecord, Message
+from flwr.app import Message
 
-from federated.exchange.actions import RELEASING, Action
+from federated.exchange.actions import Action
 from federated.exchange.failures import reason_of
 from federated.exchange.ledger import Payload, payload_of
-from federated.exchange.lengths import Accumulators, Sums, class_of, length_of
-from federated.exchange.masked import SESSION, sum_of
+from federated.exchange.lengths import Sums, length_of
 from federated.exchange.reports import read_reports
-from federated.exchange.sharing import WEIGHTS, Boundary, group
+from federated.exchange.request import Request
+from federated.exchange.sharing import WEIGHTS, group
 from federated.exchange.wire import (
     Arrays,
     BadReplyError,
-    Groups,
-    Order,
     Report,
-    pack_order,
     payload_bytes,
     unpack_admitted,
-    unpack_array,
 )
-
-
-@dataclass(frozen=True)
-class Request:
-    """What all sites of a round are asked alike; each gets an order of its own beside it.
-
-    Attributes:
-        action: Flower message type, ``train``, ``evaluate`` or ``train.finish``.
-        sent: Groups of arrays to send along; none: nothing is sent.
-        boundary: What sites may release.
-        summed: Whether the releases are added up and none of them is kept.
-        by_examples: Whether a site's weight in that sum is its number of training images, not 1.
-        norm_limit: L2 norm above which an update is refused; 0: none is.
-        by_length: Whether the releases are added up by how far they change the weights.
-        images: Training images that each site of the run registered with; empty: not known.
-        sites: Whom a reply may report on; empty: on the site that its order names.
-        masked: Whether the releases are masked integers, which only their sum can be read of.
-        beside: What each site is told of a round of masks; empty: there is none.
-    """
-
-    action: str
-    sent: Groups
-    boundary: Boundary
-    summed: bool
-    by_examples: bool
-    norm_limit: float = 0.0
-    images: Mapping[str, int] = field(default_factory=dict)
-    sites: Collection[str] = ()
-    masked: bool = False
-    beside: Mapping[str, ConfigRecord] = field(default_factory=dict)
-    by_length: bool = False
-
-    @property
-    def admitted(self) -> Boundary:
-        """What may be in a reply: a release where one is asked for, else nothing."""
-        return self.boundary if self.action in RELEASING else NOTHING
-
-    @cached_property
-    def weights(self) -> Arrays:
-        """The weights that are sent, none where none are."""
-        return {name: unpack_array(a) for name, a in self.sent.get(WEIGHTS, {}).items()}
-
-    def message(self, node: int, order: Order) -> Message:
-        """Return the message to a site; its group id is the site's name.
-
-        Not the node: a node may host several sites.
-        """
-        content = pack_order(order, self.sent)
-        if order.site in self.beside:
-            content[SESSION] = self.beside[order.site]
-        return Message(content, node, self.action, group_id=order.site)
 
 
 @dataclass(frozen=True)
@@ -129,44 +73,6 @@ class Results:
     total: Sums
 
 
-class Tally:
-    """Results as messages come back; a release that is added up is not kept."""
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        heaviest = sum(request.images.values()) if request.by_examples else len(request.images)
-        # A kept update may be moved by what the weights have moved by until it is used.
-        self.sums = Accumulators(heaviest if request.summed else 4 * heaviest)
-        self.results: list[Result] = []
-
-    def take(self, sent: Message, back: Message) -> None:
-        """Check a reply and add its release up; a bad one is left out, with the reason."""
-        try:
-            reply = read(self.request, sent, back)
-            self.results.append(self._added(reply))
-        except BadReplyError as error:
-            self.results.append(Refusal(str(error)))
-
-    def _added(self, reply: Reply) -> Reply:
-        weight = reply.num_examples if self.request.by_examples else 1
-        accumulator = self.sums.of(class_of(reply.length) if self.request.by_length else 0)
-        try:
-            if self.request.masked:
-                accumulator.absorb(sum_of(reply.arrays, weight))
-                return replace(reply, arrays={})
-            if not self.request.summed:
-                accumulator.check(reply.arrays, weight or 1)
-                return reply
-            accumulator.include(reply.arrays, weight)
-        except ValueError as error:
-            raise BadReplyError(str(error)) from error
-        return replace(reply, arrays={})
-
-    def total(self) -> Sums:
-        """Return the sums of the good releases since the last call."""
-        return self.sums.total()
-
-
 def read(request: Request, sent: Message, back: Message) -> Reply:
     """Return what a message that came back says, checked.
 
@@ -193,9 +99,6 @@ def _read(request: Request, sent: Message, back: Message) -> Reply:
     reports = read_reports(back.content, request.action, asked_about(request, sent))
     check_examples(request, reports)
     return Reply(reports, arrays, payload_bytes(sent.content), payload_of(back.content), length)
-
-
-NOTHING = Boundary((), ())
 
 
 def answers(back: Message, sent: Message) -> bool:

@@ -22,7 +22,7 @@ from federated.plots.style import (
 )
 from federated.plots.tested import methods_of, tested
 from federated.runs.reading import Run
-from federated.statistics.images import Scored
+from federated.statistics.scored import Scored
 
 Spent = Mapping[tuple[str, int, str], float]
 """Epsilon at the end by method, seed and site."""

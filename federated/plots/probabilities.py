@@ -22,8 +22,8 @@ from federated.plots.style import (
 from federated.plots.tested import methods_of, tested
 from federated.runs.reading import Run
 from federated.statistics import calibration
-from federated.statistics.images import Scored
 from federated.statistics.interval import TAIL, Floats
+from federated.statistics.scored import Scored
 
 DRAWS = 500
 """Of a band, whose ends are read off a figure."""

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from federated.plots.numbers import NothingToDrawError, shown_sites, used_or_kept, values
 from federated.runs.reading import Run
-from federated.statistics.images import Scored, scored_once
+from federated.statistics.images import scored_once
+from federated.statistics.scored import Scored
 
 
 def tested(run: Run, model: str) -> tuple[list[Scored], list[str], str]:

@@ -27,7 +27,7 @@ from federated.questions.finding import Finding
 from federated.questions.trials import the_method, trial
 from federated.rollout.scenario import scenario_of
 from federated.runs.reading import Run
-from federated.statistics.images import Scored
+from federated.statistics.scored import Scored
 from federated.unseen.evaluating import scored
 from federated.unseen.images import as_images, numbered_groups
 from federated.unseen.models import State, compute_of, last_states, site_state

@@ -34,7 +34,8 @@ from federated.report.traffic import TRAFFIC, traffic_table
 from federated.runs.reading import Run
 from federated.statistics import hospitals, methods
 from federated.statistics.effort import effort_sentence, effort_table
-from federated.statistics.images import grouping_note, scored_once
+from federated.statistics.images import scored_once
+from federated.statistics.scored import grouping_note
 
 Progress = Callable[[str, int, int], None]
 

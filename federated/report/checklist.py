@@ -11,9 +11,11 @@ from federated.plots.text import DASH
 from federated.report.checklists import GUIDELINES
 from federated.report.evidence import interval_text, span
 from federated.report.precision import precision_text
+from federated.runs.history import events
 from federated.runs.reading import Run
 from federated.statistics.hospitals import over_hospitals
-from federated.statistics.images import grouping_note, scored_once
+from federated.statistics.images import scored_once
+from federated.statistics.scored import grouping_note
 from federated.storage import write_bytes
 
 BLANK = "**[author]**"
@@ -164,7 +166,7 @@ def _output(run: Run) -> str:
 
 def _of_evidence(run: Run) -> dict[str, str]:
     models, compare = scored_once(run), run.study.common.compare
-    failed = int((run.events["kind"] == "site-failed").sum()) if "kind" in run.events else 0
+    failed = len(events(run, "site-failed", ["site"]))
     facts = {
         "metrics": f"AUC, sensitivity, specificity, ECE and Brier score{_shown(run)}",
         "uncertainty": f"{grouping_note(models)}; DeLong's paired test with Holm's correction, "

@@ -9,7 +9,7 @@ from federated.plots.style import save
 from federated.plots.terminal import printed
 from federated.report import evidence
 from federated.statistics import methods, sites
-from federated.statistics.images import Scored, grouping_note
+from federated.statistics.scored import Scored, grouping_note
 from federated.unseen.evaluating import table_of
 
 THRESHOLDS = "the threshold is that of the run's validation images: the new images chose nothing"

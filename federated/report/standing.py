@@ -9,9 +9,10 @@ import pandas as pd
 from federated.config.presets import ALONE
 from federated.plots.numbers import names, values
 from federated.runs.reading import Run
-from federated.statistics.images import Scored, labels_of, scored_once
+from federated.statistics.images import labels_of, scored_once
 from federated.statistics.interval import Interval, mean_of_seeds, of_replicates
 from federated.statistics.methods import mean_difference, pairs, reference_of, verdict
+from federated.statistics.scored import Scored
 
 USED, KEPT = "final", "kept"
 """The model that a hospital uses in the end, and that of the round which was kept."""

@@ -13,10 +13,12 @@ from federated.plots.text import DASH, number
 from federated.report.conclusion import THRESHOLD, plain, signed
 from federated.report.evidence import CLASSES, interval_text, per_class_table, per_site_table
 from federated.report.standing import KEPT, USED, Standings, standings
-from federated.runs.columns import SITE
+from federated.runs.columns import SITE, SITE_ROUND
+from federated.runs.history import events
 from federated.runs.reading import Run
 from federated.statistics import sites
-from federated.statistics.images import Scored, scored_once
+from federated.statistics.images import scored_once
+from federated.statistics.scored import Scored
 
 BEHIND = "↓"
 """Stands behind an AUC whose whole interval of the difference is below the reference."""
@@ -182,8 +184,7 @@ def cost_table(run: Run) -> pd.DataFrame:
         ),
     }
     if "seconds" in run.events:
-        ended = run.events[run.events["kind"] == "round-ended"]
-        clock = ended.groupby("method")["seconds"].sum()
+        clock = events(run, "round-ended", ["method", "seconds"]).groupby("method")["seconds"].sum()
         columns["seconds by the clock, all seeds"] = (clock, "{:.0f}")
     methods = list(run.study.common.methods)
     table = {"method": methods}
@@ -198,25 +199,16 @@ def _sums(run: Run, metric: str) -> pd.DataFrame:
 
 def failure_table(run: Run) -> pd.DataFrame:
     """Return the sites that failed in a round, and why; empty if none did."""
-    if "kind" not in run.events:
-        return pd.DataFrame()
-    failed = run.events[run.events["kind"] == "site-failed"]
-    if failed.empty:
-        return pd.DataFrame()
-    # Events of other kinds have no seed, so pandas made these numbers floats.
-    whole = {"seed": "Int64", "round": "Int64"}
-    return failed[["method", "seed", "round", "site", "reason"]].astype(whole).astype(str)
+    return events(run, "site-failed", [*SITE_ROUND, "reason"]).astype(str)
 
 
 def shortened_table(run: Run) -> pd.DataFrame:
     """Return the sites whose updates were over the bound, in how many rounds and by how much."""
-    if "kind" not in run.events:
-        return pd.DataFrame()
-    long = run.events[run.events["kind"] == "update-shortened"]
+    long = events(run, "update-shortened", [*SITE, "norm", "bound"])
     if long.empty:
         return pd.DataFrame()
-    long = long.assign(seed=long["seed"].astype("Int64"), times=long["norm"] / long["bound"])
-    groups = long.groupby(["method", "seed", "site"], sort=False)["times"].agg(["count", "max"])
+    long["times"] = long["norm"] / long["bound"]
+    groups = long.groupby(SITE, sort=False)["times"].agg(["count", "max"])
     groups["max"] = groups["max"].map("{:.3g}".format)
     names = {"count": "rounds", "max": "longest, of the bound"}
     return groups.reset_index().rename(columns=names).astype(str)

@@ -12,6 +12,8 @@ from federated.runs.reading import Run
 
 SPLITS = ("val", "test")
 
+FLOATS = ("hours", "seconds", "norm", "bound")
+
 _SPENT_ON = {
     "train": "computing_hours",
     "evaluate": "computing_hours",
@@ -39,7 +41,11 @@ def events(run: Run, kind: str, columns: list[str]) -> pd.DataFrame:
     chosen = frame[frame["kind"] == kind].reindex(columns=columns)
     # Events of other kinds have no seed, so pandas made these numbers floats; nor does it know what
     # a column is of which there is nothing.
-    types = {"seed": int, "round": int, "hours": float}
+    types = {
+        "seed": int,
+        "round": int,
+        **dict.fromkeys(("hours", "seconds", "norm", "bound"), float),
+    }
     return chosen.astype({name: types.get(name, str) for name in columns})
 
 

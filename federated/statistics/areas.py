@@ -15,8 +15,8 @@ def delong_interval(scores: Scores, labels: Labels) -> Interval:
     """Return the AUC of (n,) scores, or the macro AUC of (n, K), with its interval, cut to [0, 1].
 
     The variance is that of the placements: an AUC is its difference to the AUC of a score that
-    knows nothing, 1/2 with variance 0. NaN where a class is missing or has a single image; at 1 and
-    0, where that variance is 0, the interval is ``at_its_end``.
+    knows nothing, 1/2 with variance 0. At 1 and 0, where that variance is 0, the interval is
+    ``at_its_end``. NaN where a class is missing, and elsewhere where one has a single image.
 
     Source: DeLong et al., Biometrics 44(3), 1988.
     """

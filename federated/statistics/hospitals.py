@@ -8,8 +8,8 @@ import numpy as np
 
 from federated.lazy import pd
 from federated.statistics.areas import norm_quantile
-from federated.statistics.images import Scored
 from federated.statistics.interval import Floats
+from federated.statistics.scored import Scored
 from federated.statistics.several import Pooled, random_effects
 
 ALIKE = 1e-12

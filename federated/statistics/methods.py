@@ -10,8 +10,8 @@ from federated.config.evaluation import Compare
 from federated.errors import UserError
 from federated.lazy import pd
 from federated.statistics.areas import delong_p
-from federated.statistics.images import Scored
 from federated.statistics.interval import Interval, of_replicates
+from federated.statistics.scored import Scored
 from federated.statistics.several import holm, wilcoxon_p
 
 NOT_WORSE, WORSE, UNDECIDED = "not worse", "worse", "undecided"

@@ -12,7 +12,6 @@ from federated.learning.multiclass import confusions as confusions_of
 from federated.statistics.areas import delong_interval
 from federated.statistics.bootstrap import weighted_means
 from federated.statistics.calibration import expected_calibration_error, squared_errors
-from federated.statistics.images import Scored
 from federated.statistics.interval import (
     Floats,
     Interval,
@@ -20,6 +19,7 @@ from federated.statistics.interval import (
     of_replicates,
 )
 from federated.statistics.rates import wilson
+from federated.statistics.scored import Scored
 
 
 def by_seed(models: Iterable[Scored]) -> pd.DataFrame:

@@ -15,9 +15,9 @@ import pandas as pd
 from federated.config.evaluation import Compare
 from federated.errors import UserError
 from federated.plots.text import DASH
-from federated.statistics.images import Scored
 from federated.statistics.interval import Floats, Interval
 from federated.statistics.methods import against, by_seed
+from federated.statistics.scored import Scored
 from federated.statistics.sites import over_seeds
 from federated.sweeps.results import read_cells
 

@@ -22,12 +22,10 @@ from federated.config.presets import METHODS
 from federated.config.study import value_of
 from federated.data.grouping import groups_by_site
 from federated.errors import UserError
+from federated.runs.columns import CELL
+from federated.runs.history import events
 from federated.runs.reading import Run, load
-from federated.statistics.images import (
-    probabilities_of,
-    probability_columns,
-    validation_threshold,
-)
+from federated.statistics.images import probabilities_of, probability_columns, validation_threshold
 from federated.storage import write_bytes
 from federated.sweeps.plan import PlannedRun
 
@@ -46,13 +44,7 @@ def cell_folder(results: Path, run: str, cell: Cell) -> Path:
 
 def ended_cells(run: Run) -> set[Cell]:
     """Return the cells of a run that have ended."""
-    if "kind" not in run.events:
-        return set()
-    ended = run.events[run.events["kind"] == "cell-ended"]
-    return {
-        (str(method), int(seed))
-        for method, seed in zip(ended.get("method", ()), ended.get("seed", ()), strict=True)
-    }
+    return set(events(run, "cell-ended", list(CELL)).itertuples(index=False, name=None))
 
 
 def keep(planned: PlannedRun, folder: Path, results: Path) -> None:

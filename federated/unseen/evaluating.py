@@ -16,8 +16,9 @@ from federated.learning.metrics import THRESHOLD
 from federated.learning.multiclass import area
 from federated.learning.views import final_view
 from federated.runs.reading import Run
-from federated.statistics.images import Scored, probability_columns, validation_threshold
+from federated.statistics.images import probability_columns, validation_threshold
 from federated.statistics.interval import Floats
+from federated.statistics.scored import Scored
 from federated.unseen.images import as_images, labelled, numbered_groups
 from federated.unseen.models import State, compute_of, last_states, network_with, site_state
 from federated.unseen.norms import Newcomer, state_by

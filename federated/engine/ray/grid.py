@@ -28,7 +28,8 @@ from federated.engine.ray.start import open_cluster
 from federated.errors import UserError
 from federated.exchange.failures import NOT_ANSWERED
 from federated.exchange.lengths import Accumulators
-from federated.exchange.replies import Refusal, Request, Results
+from federated.exchange.replies import Refusal, Results
+from federated.exchange.request import Request
 from federated.exchange.wire import Order, payload_bytes, record_bytes
 
 BATCH_SITES = 1000

@@ -12,7 +12,7 @@ from federated.engine.grid import RunConfig, context_of, enter_task, give_id
 from federated.engine.ray.nodes import place_of
 from federated.exchange.failures import CRASHED, REASONS
 from federated.exchange.lengths import Sums
-from federated.exchange.replies import Tally
+from federated.exchange.tally import Tally
 from federated.exchange.wire import Order
 from federated.lazy import without_collector
 
