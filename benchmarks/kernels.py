@@ -22,13 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, max_pool2d
 
 from federated.config.training import Train
-from federated.learning.batches import (
-    Images,
-    batch_slices,
-    epoch_order,
-    load_batch,
-    round_batches,
-)
+from federated.learning.batches import Images, batch_slices, epoch_order, load_batch, round_batches
 from federated.learning.compute import Compute, autocast, native_bf16
 from federated.learning.models import build_model
 from federated.learning.models.blocks import WholeMapConv2d

@@ -156,7 +156,9 @@ def mixed_batches(
     for _ in range(max(steps_of_round(len(split), part) for split, part in pairs)):
         ids = [next(stream) for stream in streams]
         loaded = [
-            load_batch(split, numbers, device, generator if train.augment else None)
+            load_batch(
+                split, numbers, device, generator if train.augment else None, train.augmentation
+            )
             for split, numbers, generator in zip(splits, ids, generators, strict=True)
         ]
         for k, numbers in enumerate(ids):

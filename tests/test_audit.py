@@ -40,9 +40,9 @@ from federated.audit.updating import batches_of, norms_with_statistics, update_o
 from federated.audit.visible import KINDS, best, never_weaker
 from federated.commands.main import main
 from federated.errors import UserError
-from federated.learning.batches import normalise
 from federated.learning.evaluation import outputs
 from federated.learning.memory import unit
+from federated.learning.normalising import normalise
 from federated.runs.reading import load
 from federated.statistics.interval import Interval
 

@@ -1,21 +1,22 @@
 """From images to batches: every image used, every crop a crop, no global randomness."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
-from federated.learning.batches import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    batch_slices,
-    epoch_order,
-    evaluation_batch,
-    normalise,
-    normalise_levels,
-    training_batch,
+from federated.learning.augmentation import (
+    changed_more,
+    cropped_and_flipped,
+    patches,
+    squares,
 )
+from federated.learning.batches import batch_slices, epoch_order, evaluation_batch
+from federated.learning.normalising import IMAGENET_MEAN, IMAGENET_STD, normalise, normalise_levels
 from federated.seeding import global_torch_seed, numpy_generator, seed_for, torch_generator
 
 
@@ -60,7 +61,7 @@ def test_the_table_of_levels_is_normalise_to_the_bit() -> None:
 def test_every_training_image_is_a_flipped_crop_of_its_own() -> None:
     generator = np.random.default_rng(0)
     images = torch.from_numpy(generator.integers(0, 256, (40, 7, 7), dtype=np.uint8))
-    batch = training_batch(images, 5, torch_generator(0, "a", 1, "x"))
+    batch = cropped_and_flipped(images, 5, torch_generator(0, "a", 1, "x"))
     seen = set()
     for image, found in zip(images, batch, strict=True):
         matches = [
@@ -90,9 +91,54 @@ def test_every_training_image_is_a_flipped_crop_of_its_own() -> None:
 def test_augmentation_depends_on_its_generator_alone() -> None:
     images = torch.arange(2 * 49, dtype=torch.uint8).view(2, 7, 7)
     torch.manual_seed(1)
-    first = training_batch(images, 5, torch_generator(3, "a", 1, "x"))
+    first = cropped_and_flipped(images, 5, torch_generator(3, "a", 1, "x"))
     torch.manual_seed(2)
-    assert torch.equal(first, training_batch(images, 5, torch_generator(3, "a", 1, "x")))
+    assert torch.equal(first, cropped_and_flipped(images, 5, torch_generator(3, "a", 1, "x")))
+
+
+NOTHING = [1.0, 0.5, 0.5, 0.5, 0.5, 0.5]
+"""Draws of ``squares``: whole image, upright, in the middle, not flipped."""
+
+
+def square(**draws: float) -> Tensor:
+    """Return the map of one image of 110 pixels to an input of 96, some of its draws changed."""
+    names = ("scale", "angle", "x", "y", "across", "down")
+    drawn = [draws.get(name, nothing) for name, nothing in zip(names, NOTHING, strict=True)]
+    return squares(torch.tensor(drawn).unsqueeze(1), 110, 96)[0]
+
+
+def test_a_strong_crop_by_hand() -> None:
+    close = torch.testing.assert_close
+    close(square(), torch.eye(2, 3))
+    close(square(across=0.1), torch.tensor([[-1.0, 0, 0], [0, 1, 0]]))
+    # The smallest square is 0.85 x 96 of 110 pixels; it may lie anywhere inside.
+    side = 0.85 * 96 / 110
+    close(square(scale=0, x=1, y=0), torch.tensor([[side, 0, 1 - side], [0, side, side - 1]]))
+    cos, sin = math.cos(math.radians(10)), math.sin(math.radians(10))
+    close(square(angle=1), torch.tensor([[cos, -sin, 0], [sin, cos, 0]]))
+
+
+def test_strong_augmentation_changes_grey_levels_alike_within_an_image() -> None:
+    flat = torch.arange(40, 240, dtype=torch.uint8).view(-1, 1, 1).expand(-1, 9, 9)
+    batch = changed_more(flat, 7, torch_generator(3, "a", 1, "x"))
+    assert batch.shape == (200, 3, 7, 7)
+    # Contrast and patches leave an even image as it is, so only gamma is left.
+    grey = batch[:, 0] * IMAGENET_STD[0] + IMAGENET_MEAN[0]
+    torch.testing.assert_close(grey, grey[:, :1, :1].expand_as(grey))
+    gamma = grey[:, 0, 0].log() / (flat[:, 0, 0] / 255).log()
+    assert math.exp(-0.2) - 1e-3 < gamma.min() < 0.85 and 1.18 < gamma.max() < math.exp(0.2) + 1e-3
+    assert torch.equal(batch, changed_more(flat, 7, torch_generator(3, "a", 1, "x")))
+
+
+def test_a_quarter_of_the_images_have_one_rectangular_patch() -> None:
+    blank = patches(torch.rand(5, 2000, generator=torch_generator(0, "a", 1, "x")), 50)
+    has = blank.flatten(1).any(dim=1)
+    # Four standard deviations of 2000 draws of probability 1/4.
+    assert abs(has.float().mean() - 0.25) < 0.039
+    for one in blank[has]:
+        down, across = int(one.any(dim=1).sum()), int(one.any(dim=0).sum())
+        assert int(one.sum()) == down * across
+        assert 5 <= down <= 15 and 5 <= across <= 15
 
 
 def test_evaluation_shows_the_whole_image() -> None:

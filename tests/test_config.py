@@ -30,6 +30,7 @@ ROOT = Path(__file__).parent.parent
         (["train.momentum=1"], "above its greatest value"),
         (["train.optimizer=adamm"], "did you mean 'adam'"),
         (["train.augment=perhaps"], "true or false is needed"),
+        (["train.augment=false", "train.augmentation=strong"], "does nothing while train.augment"),
         (["methods=fedvg"], "there is no method 'fedvg' (did you mean 'fedavg'"),
         (["methods=fedavg,fedavg"], "none of them twice"),
         (["methods="], "at least one entry"),

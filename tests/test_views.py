@@ -8,9 +8,10 @@ from torch import nn
 from federated.config.evaluation import Evaluation
 from federated.config.schema import Config
 from federated.config.training import Train
-from federated.learning.batches import Images, evaluation_batch, normalise
+from federated.learning.batches import Images, evaluation_batch
 from federated.learning.compute import Compute
 from federated.learning.evaluation import predict
+from federated.learning.normalising import normalise
 from federated.learning.views import evaluation_views, final_view, round_view
 
 CPU = Compute(torch.device("cpu"), bf16=False)

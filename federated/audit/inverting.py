@@ -17,9 +17,9 @@ from federated.audit.matching import searched
 from federated.audit.remembering import embedded
 from federated.audit.sizes import Sizes
 from federated.audit.subject import Subject
-from federated.learning.batches import normalise
 from federated.learning.evaluation import outputs
 from federated.learning.memory import unit
+from federated.learning.normalising import normalise
 from federated.seeding import numpy_generator, torch_generator
 
 NAME = "Can images be rebuilt from the memory, if it were shared?"

@@ -24,7 +24,7 @@ from federated.audit.visible import (
     parts_of,
     variants,
 )
-from federated.learning.batches import normalise
+from federated.learning.normalising import normalise
 from federated.seeding import torch_generator
 
 NAME = "Can images be rebuilt from the update?"

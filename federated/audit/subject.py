@@ -13,10 +13,11 @@ from federated.data.site import SiteData, Split
 from federated.errors import UserError
 from federated.exchange.norms import norms_of
 from federated.exchange.sharing import Boundary, group
-from federated.learning.batches import IMAGENET_MEAN, IMAGENET_STD, Images
+from federated.learning.batches import Images
 from federated.learning.compute import Compute
 from federated.learning.memory import ContrastiveMemory
 from federated.learning.network import network_of, watched
+from federated.learning.normalising import IMAGENET_MEAN, IMAGENET_STD
 from federated.learning.views import evaluation_views, round_view
 from federated.methods import configured_boundary
 from federated.runs.reading import Run

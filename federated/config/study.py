@@ -208,6 +208,11 @@ def _consistent(config: Config, method: str) -> Config:
         raise UserError(
             f"{method}: moon contrasts models and has no memory; memory-size must be 0."
         )
+    if config.train.augmentation != "published" and not config.train.augment:
+        raise UserError(
+            f"{method}: train.augmentation does nothing while train.augment is false; set it to "
+            "true, or leave train.augmentation out."
+        )
     if config.bn.recalibrate and config.model.norm != "batch":
         raise UserError(f"{method}: bn.recalibrate needs model.norm = batch.")
     if config.train.pooled and config.contrast.objective == "moon":

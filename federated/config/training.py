@@ -69,6 +69,12 @@ class Train:
     )
     class_weights: bool = setting(False, "weigh cross-entropy by inverse class frequency")
     augment: bool = setting(True, "random crop and flips while training")
+    augmentation: str = setting(
+        "published",
+        "what train.augment does; published: random crop and flips; strong: also scale, small "
+        "rotations, contrast, gamma and a blank patch",
+        choices=("published", "strong"),
+    )
     precision: str = setting(
         "auto",
         "auto: bf16 where the processor computes it natively, else fp32",

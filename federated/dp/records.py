@@ -59,7 +59,7 @@ class Records:
             self.is_empty = not len(drawn)
             ids = torch.from_numpy(drawn) if len(drawn) else torch.zeros(1, dtype=torch.long)
             show = generator if self.train.augment else None
-            x, labels = load_batch(self.images, ids, device, show)
+            x, labels = load_batch(self.images, ids, device, show, self.train.augmentation)
             yield Batch(x, labels, ids)
 
     def privatise(self, parameters: list[nn.Parameter], stream: Stream) -> None:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -14,9 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from federated.config.training import Train
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from federated.learning.augmentation import AUGMENTATIONS
+from federated.learning.normalising import normalise, normalise_levels
 
 
 @dataclass(frozen=True)
@@ -73,62 +71,6 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return len(batch_slices(count, batch_size))
 
 
-def normalise(grey: Tensor) -> Tensor:
-    """Return float (B, 3, S, S) with ImageNet's mean and deviation from grey (B, S, S) in 0..255.
-
-    The three channels are the same grey image, as published.
-    """
-    mean = grey.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
-    std = grey.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
-    return (grey.unsqueeze(1) / 255 - mean) / std
-
-
-@cache
-def level_table(device: torch.device) -> Tensor:
-    """Return ``normalise`` of the grey levels 0 to 255: (3, 256), kept for the next batch."""
-    return normalise(torch.arange(256, device=device).float().view(1, 1, 256))[0, :, 0]
-
-
-def normalise_levels(grey: Tensor) -> Tensor:
-    """Return ``normalise`` of uint8 (B, S, S) to the bit, looked up in a table of its 256 levels.
-
-    The channels of a pixel come to lie side by side (torch's channels_last), as convolutions
-    want them; computed and then moved there, they cost over twice as much.
-    """
-    table, levels = level_table(grey.device), grey.int().flatten()
-    found = table.new_empty((*grey.shape, 3))
-    # Channel by channel, because torch finds numbers faster than rows of three.
-    for plane, channel in zip(table, found.view(-1, 3).unbind(1), strict=True):
-        torch.index_select(plane, 0, levels, out=channel)
-    return found.permute(0, 3, 1, 2)
-
-
-def training_batch(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Return a normalised batch, each image cropped at random and flipped in both directions.
-
-    Args:
-        images: uint8 (B, R, R) with R >= size.
-        size: Side S of the crop.
-        generator: CPU generator; four draws per image.
-
-    Returns:
-        float32 (B, 3, S, S) on the device of ``images``.
-    """
-    count, side = images.shape[0], images.shape[1]
-    room = side - size + 1
-    draw = torch.rand(4, count, generator=generator).to(images.device)
-    offset = (draw[:2] * room).long().clamp(max=room - 1)  # (2, B)
-    steps = torch.arange(size, device=images.device)
-    mirrored = size - 1 - steps
-    flip = (draw[2:] < 0.5).unsqueeze(-1)  # (2, B, 1)
-    index = offset.unsqueeze(-1) + torch.where(flip, mirrored, steps)  # (2, B, S)
-    first_row = side * torch.arange(count, device=images.device).unsqueeze(1)
-    # Rows first, because they are copied whole: by index_select, which [...] is five times slower.
-    rows = images.view(-1, side).index_select(0, (first_row + index[0]).flatten())
-    columns = index[1].unsqueeze(1).expand(-1, size, -1)
-    return normalise_levels(rows.view(count, size, side).gather(2, columns))
-
-
 def evaluation_batch(images: Tensor, size: int) -> Tensor:
     """Return a normalised batch of whole images, resized to ``size`` (antialiased bilinear).
 
@@ -158,7 +100,11 @@ def evaluation_slices(count: int, batch_size: int) -> Iterator[slice]:
 
 
 def load_batch(
-    images: Images, ids: Tensor, device: torch.device, generator: torch.Generator | None
+    images: Images,
+    ids: Tensor,
+    device: torch.device,
+    generator: torch.Generator | None,
+    augmentation: str = "published",
 ) -> tuple[Tensor, Tensor]:
     """Return inputs (B, 3, S, S) and labels (B,) on ``device``; augmented if given a generator."""
     ids = ids.cpu()  # a memory on a GPU asks for its images too
@@ -166,7 +112,7 @@ def load_batch(
     if generator is None:
         x = evaluation_batch(pixels, images.size)
     else:
-        x = training_batch(pixels, images.size, generator)
+        x = AUGMENTATIONS[augmentation](pixels, images.size, generator)
     return x.contiguous(memory_format=torch.channels_last), images.labels[ids].to(device)
 
 
@@ -198,5 +144,6 @@ def round_batches(
     """
     numbers = endless(images.labels, train, generator)
     for ids in islice(numbers, steps_of_round(len(images), train)):
-        x, labels = load_batch(images, ids, device, generator if train.augment else None)
+        show = generator if train.augment else None
+        x, labels = load_batch(images, ids, device, show, train.augmentation)
         yield Batch(x, labels, ids)

@@ -109,6 +109,7 @@ def recalibrate(
     limit: int,
     batch_size: int,
     augment: bool,
+    augmentation: str = "published",
     generator: torch.Generator,
     compute: Compute,
 ) -> None:
@@ -125,6 +126,7 @@ def recalibrate(
         limit: Most images to use; 0 means all.
         batch_size: As in training.
         augment: As in training.
+        augmentation: As in training.
         generator: Chooses the images, their crops and flips.
         compute: Device and precision.
     """
@@ -132,7 +134,7 @@ def recalibrate(
     # Batches of nearly equal size, because each counts the same in the mean.
     batches = order.tensor_split(max(1, len(order) // batch_size))
     show = generator if augment else None
-    shown = (load_batch(images, ids, compute.device, show)[0] for ids in batches)
+    shown = (load_batch(images, ids, compute.device, show, augmentation)[0] for ids in batches)
     average_statistics(model, shown, compute)
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from federated.config.schema import Config
-from federated.learning.batches import evaluation_batch, normalise_levels
+from federated.learning.batches import evaluation_batch
+from federated.learning.normalising import normalise_levels
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
 """Axes of (B, R, R) that are flipped: none, upside down, left to right, both."""

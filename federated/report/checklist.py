@@ -118,8 +118,8 @@ def _of_models(run: Run) -> dict[str, str]:
         "training": f"{config.rounds} rounds of {length}, batches of {train.batch_size}, "
         f"{train.optimizer} at {train.lr:g} ({train.schedule}), weight decay "
         f"{train.weight_decay:g}, gradients clipped at {train.clip_norm:g}, augmentation "
-        f"{'on' if train.augment else 'off'} (of {next(iter(by_method))}; where others differ is "
-        "in config.toml). Every method with every seed.",
+        f"{train.augmentation if train.augment else 'off'} (of {next(iter(by_method))}; where "
+        "others differ is in config.toml). Every method with every seed.",
         "choice": "What was chosen (round, model, threshold) was chosen on each hospital's own "
         "validation images; no test image was used for a choice.",
         "ensemble": "None.",

@@ -13,7 +13,7 @@ from typing import Any
 from safetensors.torch import save
 
 from federated.data.classes import class_words
-from federated.learning.batches import IMAGENET_MEAN, IMAGENET_STD
+from federated.learning.normalising import IMAGENET_MEAN, IMAGENET_STD
 from federated.runs.reading import Run
 from federated.storage import write_bytes
 from federated.unseen.models import site_state
