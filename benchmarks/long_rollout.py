@@ -94,7 +94,7 @@ def simulate(study: Study, hospitals: int, *, direct: bool) -> None:
     count = sum(map(len, rounds.values()))
     print(f"{hospitals} hospitals, {count} rounds: {seconds:.0f} s, {used:.0f} CPU-s")
     for method, took in rounds.items():
-        early, late = median(took[FEW : 2 * FEW]), median(took[-FEW:])
+        early, late = median(took[FEW : 2 * FEW] or took[:FEW]), median(took[-FEW:])
         print(f"{method}: CPU-s a round, median of {FEW}: {early:.3f} early, {late:.3f} at last")
 
 
