@@ -15,6 +15,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from federated.config.training import Train
+from federated.learning.augmentation import training_view
 from federated.learning.batches import Images, load_batch
 from federated.learning.compute import autocast, native_bf16
 from federated.learning.models import build_model
@@ -43,7 +44,8 @@ def main() -> None:
     loading, steps = [], []
     for _ in range(given.steps + 1):
         start = time.process_time()
-        x, y = load_batch(images, torch.randperm(256)[: given.batch], CPU, generator)
+        show = training_view(Train(), generator)
+        x, y = load_batch(images, torch.randperm(256)[: given.batch], CPU, show)
         loading.append(time.process_time() - start)
         with autocast(CPU, bf16=native_bf16(CPU)):
             logits, _ = model(x)

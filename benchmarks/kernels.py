@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, max_pool2d
 
 from federated.config.training import Train
+from federated.learning.augmentation import training_view
 from federated.learning.batches import Images, batch_slices, epoch_order, load_batch, round_batches
 from federated.learning.compute import Compute, autocast, native_bf16
 from federated.learning.models import build_model
@@ -188,7 +189,7 @@ def loop(repeats: int) -> None:
         optimizer = make_optimizer(list(model.parameters()), train, 1e-3)
         order = epoch_order(images.labels.numpy(), "natural", generator)
         for batch in batch_slices(len(order), 32):
-            x, y = load_batch(images, order[batch], CPU, generator)
+            x, y = load_batch(images, order[batch], CPU, training_view(train, generator))
             optimizer.zero_grad()
             loss = cross_entropy(model(x)[0], y)
             loss.backward()

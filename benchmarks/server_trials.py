@@ -111,9 +111,8 @@ class Hospital:
             recalibrate(
                 model,
                 self.train,
+                train=self.config.train,
                 limit=self.config.bn.recalibration_images,
-                batch_size=self.config.train.batch_size,
-                augment=True,
                 generator=torch_generator(self.seed, self.name, re_estimated, "recalibrate"),
                 compute=CPU,
             )
@@ -166,6 +165,7 @@ def fit_together(
 def course(config: Config, way: str, seed: int) -> Iterator[tuple[str, int, str, float]]:
     """Yield site, round, look and AUC of a run."""
     hospitals = [Hospital(config, name, seed) for name in SITES]
+    # Of ``steps``, kept over all rounds; ``fit`` makes its own in each.
     optimizers = [make_optimizer(list(h.model.parameters()), config.train, 0.0) for h in hospitals]
     for round in range(1, config.rounds + 1):
         if way == "steps":

@@ -68,10 +68,8 @@ def re_estimate(site: Site, round: int) -> None:
     recalibrate(
         site.model,
         site.images("train"),
+        train=config.train,
         limit=config.bn.recalibration_images,
-        batch_size=config.train.batch_size,
-        augment=config.train.augment,
-        augmentation=config.train.augmentation,
         generator=site.generator(round, "recalibrate"),
         compute=site.compute,
     )

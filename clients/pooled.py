@@ -25,6 +25,7 @@ from federated.exchange.sharing import (
     release,
 )
 from federated.exchange.wire import Order, Report
+from federated.learning.augmentation import training_view
 from federated.learning.batches import Batch, Images, endless, load_batch, steps_of_round
 from federated.learning.evaluation import outputs
 from federated.learning.optimizers import (
@@ -156,9 +157,7 @@ def mixed_batches(
     for _ in range(max(steps_of_round(len(split), part) for split, part in pairs)):
         ids = [next(stream) for stream in streams]
         loaded = [
-            load_batch(
-                split, numbers, device, generator if train.augment else None, train.augmentation
-            )
+            load_batch(split, numbers, device, training_view(train, generator))
             for split, numbers, generator in zip(splits, ids, generators, strict=True)
         ]
         for k, numbers in enumerate(ids):

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from federated.config.keys import KEYS
+from federated.learning import augmentation
 from federated.learning.augmentation import (
     changed_more,
     cropped_and_flipped,
@@ -96,6 +98,10 @@ def test_augmentation_depends_on_its_generator_alone() -> None:
     assert torch.equal(first, cropped_and_flipped(images, 5, torch_generator(3, "a", 1, "x")))
 
 
+def test_each_augmentation_can_be_chosen() -> None:
+    assert set(augmentation.AUGMENTATIONS) == set(KEYS["train.augmentation"].choices)
+
+
 NOTHING = [1.0, 0.5, 0.5, 0.5, 0.5, 0.5]
 """Draws of ``squares``: whole image, upright, in the middle, not flipped."""
 
@@ -128,6 +134,20 @@ def test_strong_augmentation_changes_grey_levels_alike_within_an_image() -> None
     gamma = grey[:, 0, 0].log() / (flat[:, 0, 0] / 255).log()
     assert math.exp(-0.2) - 1e-3 < gamma.min() < 0.85 and 1.18 < gamma.max() < math.exp(0.2) + 1e-3
     assert torch.equal(batch, changed_more(flat, 7, torch_generator(3, "a", 1, "x")))
+
+
+def test_strong_augmentation_changes_contrast_about_the_mean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(augmentation, "GAMMA", 0)
+    monkeypatch.setattr(augmentation, "PATCHED", 0)
+    halves = torch.full((300, 22, 22), 100, dtype=torch.uint8)
+    halves[:, 11:] = 150
+    batch = changed_more(halves, 20, torch_generator(0, "a", 1, "x"))
+    grey = 255 * (batch[:, 0] * IMAGENET_STD[0] + IMAGENET_MEAN[0]).flatten(1)
+    reach = grey.max(dim=1).values - grey.min(dim=1).values
+    assert 40 - 1e-3 < reach.min() < 42 and 58 < reach.max() < 60 + 1e-3
+    assert ((grey.min(dim=1).values < 125) & (grey.max(dim=1).values > 125)).all()
 
 
 def test_a_quarter_of_the_images_have_one_rectangular_patch() -> None:

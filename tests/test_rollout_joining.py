@@ -13,6 +13,7 @@ from clients import work
 from clients.app import app as client_app
 from clients.joining import arrive
 from clients.site import Site
+from federated.config.training import Train
 from federated.data.site import Split
 from federated.engine.grid import FIRST_SITE_NODE
 from federated.engine.inline import InlineGrid
@@ -41,9 +42,8 @@ def recalibrated(site: Site) -> dict[str, torch.Tensor]:
     recalibrate(
         site.model,
         site.images("train"),
+        train=Train(batch_size=8),
         limit=512,
-        batch_size=8,
-        augment=True,
         generator=torch_generator(0, site.name, 3, "recalibrate"),
         compute=site.compute,
     )

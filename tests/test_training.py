@@ -216,7 +216,7 @@ def test_recalibrated_statistics_are_those_of_the_images() -> None:
     images, model = toy_images(count=40), toy_model()
     go(model, images, PLAIN)
     before = {n: t.clone() for n, t in model.state_dict().items()}
-    recalibrate(model, images, batch_size=64, augment=False, **RECALIBRATE)
+    recalibrate(model, images, train=Train(batch_size=64, augment=False), **RECALIBRATE)
     norms = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)]
     name, first = norms[0]
     seen = []
@@ -240,7 +240,8 @@ def test_recalibration_sees_images_as_training_does() -> None:
     means = {}
     for augment in (False, True):
         model = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3 * 144, 2))
-        recalibrate(model, images, batch_size=16, augment=augment, **RECALIBRATE)
+        train = Train(batch_size=16, augment=augment)
+        recalibrate(model, images, train=train, **RECALIBRATE)
         means[augment] = model[0].running_mean[0].item()
     assert means[True] < means[False] - 0.2
 
@@ -254,7 +255,7 @@ def test_recalibration_mends_statistics_of_other_weights() -> None:
     norm = next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d))
     norm.running_mean += 3
     _, stale = predict(model, images, CPU)
-    recalibrate(model, images, batch_size=64, augment=False, **RECALIBRATE)
+    recalibrate(model, images, train=Train(batch_size=64, augment=False), **RECALIBRATE)
     _, mended = predict(model, images, CPU)
     assert good < 0.1 and mended < 0.1 < 1 < stale
 
@@ -262,7 +263,7 @@ def test_recalibration_mends_statistics_of_other_weights() -> None:
 def test_recalibration_leaves_dropout_off() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.BatchNorm1d(3 * 256), nn.Linear(768, 2))
     images = toy_images(count=16)
-    recalibrate(model, images, batch_size=64, augment=False, **RECALIBRATE)
+    recalibrate(model, images, train=Train(batch_size=64, augment=False), **RECALIBRATE)
     x = evaluation_batch(torch.from_numpy(images.pixels), 16).flatten(1)
     torch.testing.assert_close(model[2].running_mean, x.mean(dim=0), rtol=1e-4, atol=1e-5)
 

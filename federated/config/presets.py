@@ -1,14 +1,16 @@
 """METHODS: a method is data, the settings in which it differs from the defaults.
 
-The defaults of the configuration are FedAvg on every tensor. Adding a method is one entry here and
-``python -m federated.config.sync``, which writes all that follows from it. A study can also derive
-one in its own file (``[method.NAME]`` in docs/CONFIG.md), and a method may live outside of this
-package: ``methods = ["package.module:name"]`` names a ``Method`` (docs/METHOD.md).
+The defaults of the configuration are FedAvg on every tensor. Joint training, which is none, is in
+``federated.config.joint``. Adding a method is one entry and ``python -m federated.config.sync``,
+which writes all that follows from it. A study can also derive one in its own file
+(``[method.NAME]`` in docs/CONFIG.md), and a method may live outside of this package:
+``methods = ["package.module:name"]`` names a ``Method`` (docs/METHOD.md).
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from federated.config.joint import JOINT
 from federated.config.method import Method, entry
 
 ALONE = "local"
@@ -223,44 +225,6 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             contrast__weight=0.01,
             bn__recalibrate=True,
         ),
-        "pooled": entry(
-            "no federation: the published loop in one process, per-site batch norm, contrast over "
-            "sites",
-            "Wang, Liu and Dou, IEEE J-BHI 2020, arXiv 2009.07652",
-            sharing__policy="conv",
-            contrast__objective="nt-xent",
-            train__optimizer_state="keep",
-            train__pooled=True,
-        ),
-        "pooled-bn": entry(
-            "no federation: pooled without the contrast, the ceiling for FedBN",
-            "Wang, Liu and Dou, IEEE J-BHI 2020, arXiv 2009.07652: joint training, per-site norm",
-            sharing__policy="conv",
-            train__optimizer_state="keep",
-            train__pooled=True,
-        ),
-        "pooled-series-adapters": entry(
-            "no federation: pooled-bn with per-site adapters behind the shared convolutions",
-            "Rebuffi et al. 2017, arXiv 1705.08045, as compared in arXiv 2009.07652",
-            sharing__policy="conv",
-            model__adapters="series",
-            train__optimizer_state="keep",
-            train__pooled=True,
-        ),
-        "pooled-parallel-adapters": entry(
-            "no federation: pooled-bn with per-site adapters beside the shared convolutions",
-            "Rebuffi et al. 2018, arXiv 1803.10082, as compared in arXiv 2009.07652",
-            sharing__policy="conv",
-            model__adapters="parallel",
-            train__optimizer_state="keep",
-            train__pooled=True,
-        ),
-        "pooled-one-bn": entry(
-            "no federation: joint training of one network with one batch norm for all sites",
-            "Wang, Liu and Dou, IEEE J-BHI 2020, arXiv 2009.07652: joint training",
-            sharing__policy="all",
-            train__optimizer_state="keep",
-            train__pooled=True,
-        ),
+        **JOINT,
     }
 )

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from federated.config.training import Train
 from federated.dp.stream import Stream, derived
 from federated.errors import UserError
+from federated.learning.augmentation import training_view
 from federated.learning.batches import Batch, Images, load_batch, steps_of_round
 
 
@@ -58,8 +59,8 @@ class Records:
             drawn = np.flatnonzero(stream.uniforms(len(self.images)) <= self.rate)
             self.is_empty = not len(drawn)
             ids = torch.from_numpy(drawn) if len(drawn) else torch.zeros(1, dtype=torch.long)
-            show = generator if self.train.augment else None
-            x, labels = load_batch(self.images, ids, device, show, self.train.augmentation)
+            show = training_view(self.train, generator)
+            x, labels = load_batch(self.images, ids, device, show)
             yield Batch(x, labels, ids)
 
     def privatise(self, parameters: list[nn.Parameter], stream: Stream) -> None:

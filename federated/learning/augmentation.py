@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from federated.config.training import Train
 from federated.learning.normalising import normalise, normalise_levels
 
 LEAST_SCALE = 0.85
@@ -20,6 +21,8 @@ PATCH, PATCHED = (0.1, 0.3), 0.25
 """Sides of a blank patch in sides of the crop, and the share of images that have one."""
 
 Augmentation = Callable[[Tensor, int, torch.Generator], Tensor]
+Show = Callable[[Tensor, int], Tensor]
+"""From uint8 (B, R, R) and a side S to a normalised batch (B, 3, S, S)."""
 
 
 def cropped_and_flipped(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
@@ -116,3 +119,16 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     "strong": changed_more,
 }
 """By the choices of ``train.augmentation``."""
+
+
+def training_view(train: Train, generator: torch.Generator) -> Show | None:
+    """Return how training shows images; None: whole, as evaluation may.
+
+    Args:
+        train: With ``augment`` and ``augmentation``.
+        generator: CPU generator, of which each batch takes some draws.
+    """
+    if not train.augment:
+        return None
+    augmented = AUGMENTATIONS[train.augmentation]
+    return lambda images, size: augmented(images, size, generator)

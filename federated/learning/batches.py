@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from federated.config.training import Train
-from federated.learning.augmentation import AUGMENTATIONS
+from federated.learning.augmentation import Show, training_view
 from federated.learning.normalising import normalise, normalise_levels
 
 
@@ -100,19 +100,12 @@ def evaluation_slices(count: int, batch_size: int) -> Iterator[slice]:
 
 
 def load_batch(
-    images: Images,
-    ids: Tensor,
-    device: torch.device,
-    generator: torch.Generator | None,
-    augmentation: str = "published",
+    images: Images, ids: Tensor, device: torch.device, show: Show | None
 ) -> tuple[Tensor, Tensor]:
-    """Return inputs (B, 3, S, S) and labels (B,) on ``device``; augmented if given a generator."""
+    """Return inputs (B, 3, S, S), as ``show`` has them or whole, and labels (B,) on ``device``."""
     ids = ids.cpu()  # a memory on a GPU asks for its images too
     pixels = torch.from_numpy(images.pixels[ids.numpy()]).to(device, non_blocking=True)
-    if generator is None:
-        x = evaluation_batch(pixels, images.size)
-    else:
-        x = AUGMENTATIONS[augmentation](pixels, images.size, generator)
+    x = (show or evaluation_batch)(pixels, images.size)
     return x.contiguous(memory_format=torch.channels_last), images.labels[ids].to(device)
 
 
@@ -144,6 +137,5 @@ def round_batches(
     """
     numbers = endless(images.labels, train, generator)
     for ids in islice(numbers, steps_of_round(len(images), train)):
-        show = generator if train.augment else None
-        x, labels = load_batch(images, ids, device, show, train.augmentation)
+        x, labels = load_batch(images, ids, device, training_view(train, generator))
         yield Batch(x, labels, ids)

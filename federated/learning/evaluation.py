@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from federated.config.training import Train
 from federated.exchange.norms import holds_statistics
+from federated.learning.augmentation import training_view
 from federated.learning.batches import Images, evaluation_slices, load_batch
 from federated.learning.compute import Compute, autocast
 from federated.learning.views import evaluation_views
@@ -106,10 +108,8 @@ def recalibrate(
     model: nn.Module,
     images: Images,
     *,
+    train: Train,
     limit: int,
-    batch_size: int,
-    augment: bool,
-    augmentation: str = "published",
     generator: torch.Generator,
     compute: Compute,
 ) -> None:
@@ -123,18 +123,16 @@ def recalibrate(
     Args:
         model: The network with its new weights.
         images: The site's training images.
+        train: Size of the batches, and how images are shown.
         limit: Most images to use; 0 means all.
-        batch_size: As in training.
-        augment: As in training.
-        augmentation: As in training.
-        generator: Chooses the images, their crops and flips.
+        generator: Chooses the images, and how each is shown.
         compute: Device and precision.
     """
     order = torch.randperm(len(images), generator=generator)[: limit or len(images)]
     # Batches of nearly equal size, because each counts the same in the mean.
-    batches = order.tensor_split(max(1, len(order) // batch_size))
-    show = generator if augment else None
-    shown = (load_batch(images, ids, compute.device, show, augmentation)[0] for ids in batches)
+    batches = order.tensor_split(max(1, len(order) // train.batch_size))
+    show = training_view(train, generator)
+    shown = (load_batch(images, ids, compute.device, show)[0] for ids in batches)
     average_statistics(model, shown, compute)
 
 

@@ -41,11 +41,7 @@ def events(run: Run, kind: str, columns: list[str]) -> pd.DataFrame:
     chosen = frame[frame["kind"] == kind].reindex(columns=columns)
     # Events of other kinds have no seed, so pandas made these numbers floats; nor does it know what
     # a column is of which there is nothing.
-    types = {
-        "seed": int,
-        "round": int,
-        **dict.fromkeys(("hours", "seconds", "norm", "bound"), float),
-    }
+    types = {"seed": int, "round": int, **dict.fromkeys(FLOATS, float)}
     return chosen.astype({name: types.get(name, str) for name in columns})
 
 

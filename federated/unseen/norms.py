@@ -85,10 +85,8 @@ def re_estimated(
     recalibrate(
         network,
         newcomer.unlabelled,
+        train=config.train,
         limit=config.bn.recalibration_images,
-        batch_size=config.train.batch_size,
-        augment=config.train.augment,
-        augmentation=config.train.augmentation,
         generator=torch_generator(seed, newcomer.name, 0, "unseen"),
         compute=compute,
     )
