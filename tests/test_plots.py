@@ -304,6 +304,19 @@ def test_memory_is_drawn_site_by_site_for_the_methods_that_have_one(tmp_path: Pa
             np.testing.assert_array_equal(drawn.get_ydata(), expected)
 
 
+def test_the_marks_of_a_full_memory_are_whole(tmp_path: Path) -> None:
+    held = enumerate([500.0, 512.0, 512.0], start=1)
+    rows = [
+        ("consilium", 0, r, "alder", "train", "current", "memory_entries", n, 80) for r, n in held
+    ]
+    figure = plots.memory_occupancy(write_run(tmp_path, rows, ["consilium"]))
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    _, height = ax.transData.transform((2, 512))
+    half_a_mark = ax.lines[0].get_markersize() / 2 * figure.dpi / 72
+    assert ax.bbox.y1 - height >= half_a_mark
+
+
 def test_training_loss_leaves_the_contrastive_term_out(tmp_path: Path) -> None:
     figure = plots.training_loss(write_run(tmp_path, full_rows()))
     drawn = line(panel(figure, "birch"), "consilium")

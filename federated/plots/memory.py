@@ -41,7 +41,8 @@ def _panels(run: Run, metric: str, width: float) -> Figure:
     for ax, site in zip(axes, sites, strict=True):
         draw_methods(ax, frame[frame["site"] == site], looks)
         ax.set_title(short(site))
-    axes[0].set_ylim(bottom=0)  # of all panels: they share the axis
+    # Of all panels: they share the axis. With room for the marks of a full memory.
+    axes[0].set_ylim(0, 1.05 * axes[0].get_ylim()[1])
     finish(figure, axes, label(metric), note)
     legend_below(figure, handles(looks))
     return figure
