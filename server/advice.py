@@ -18,12 +18,15 @@ class Advice:
         run: Its id, after which a hospital names the folder of its vaults.
         is_flowers: Whether ``flwr run`` started it, and not our own command.
         named: The sites that are hospitals with a vault of their own.
+        vaults: ``engine.vaults``: the folder of each node for its sites' vaults; empty: they are in
+            the run's.
     """
 
     folder: Path
     run: str
     is_flowers: bool = False
     named: Collection[str] = ()
+    vaults: str = ""
 
     @property
     def command(self) -> str:
@@ -34,14 +37,21 @@ class Advice:
 
     def log_of(self, site: str) -> str:
         """Return where a site's own log lies."""
-        if site not in self.named:
-            return str(RunFolder(self.folder).site_log(site))
-        return f"{SitesFolder(Path('VAULT') / self.run).log(site)} at {site}"
+        if site in self.named:
+            return f"{SitesFolder(Path('VAULT') / self.run).log(site)} at {site}"
+        return log_in_simulation(self.folder, self.run, self.vaults, site)
 
     def logs_of(self, sites: Collection[str]) -> str:
         """Return where the logs of some sites lie, as a sentence that ends with a full stop."""
         vault = " (VAULT as its node-config has it)" if set(sites) & set(self.named) else ""
         return f"what went wrong is in {', '.join(map(self.log_of, sites))}{vault}."
+
+
+def log_in_simulation(folder: Path, run: str, vaults: str, site: str) -> str:
+    """Return where the log of a site of a simulation lies: in the run's folder or on its node."""
+    if not vaults:
+        return str(RunFolder(folder).site_log(site))
+    return f"{SitesFolder(Path(vaults) / run).log(site)} on its node"
 
 
 class WithoutTraceback(logging.Filter):

@@ -62,7 +62,8 @@ def main(grid: Grid, context: Context) -> None:
         schemas = {method: schema_of(c).digest for method, c in study.by_method.items()}
         hosts = register(grid, record, study, order=order, schemas=schemas)
         named = [site for site, host in hosts.items() if host.named]
-        advice = Advice(folder.absolute(), record.run, is_flowers, named)
+        vaults = study.common.engine.vaults
+        advice = Advice(folder.absolute(), record.run, is_flowers, named, vaults)
         start = partial(open_cell, summing(grid), record, hosts, study.by_method, advice)
         if study.common.statistics.ask != "no":
             ask_of_data(start, cells, study)

@@ -56,6 +56,7 @@ class Awaited:
         known: The hosts of an earlier start of this run, by hospital.
         fewest: With how many of its known hospitals a run goes on when time is up.
         seconds: How long is waited.
+        vaults: ``engine.vaults``.
     """
 
     names: tuple[str, ...]
@@ -64,6 +65,7 @@ class Awaited:
     known: Mapping[str, Host]
     fewest: int
     seconds: float
+    vaults: str
 
     def missing(self, hosts: Mapping[str, Host]) -> list[str]:
         """Return the hospitals that are named and not there."""
@@ -85,7 +87,13 @@ def awaited_by(study: Study, known: Mapping[str, Host]) -> Awaited:
     names = tuple(sorted(known)) or (() if is_open and not common.sites else site_names(common))
     fewest = max(config.server.fewest(len(names)) for config in study.by_method.values())
     return Awaited(
-        names, len(names) or engine.quorum, not is_open, known, fewest, engine.registration
+        names,
+        len(names) or engine.quorum,
+        not is_open,
+        known,
+        fewest,
+        engine.registration,
+        engine.vaults,
     )
 
 

@@ -16,6 +16,7 @@ from federated.exchange.request import NOTHING, Request
 from federated.exchange.schema import SCHEMAS
 from federated.exchange.wire import BadReplyError, Order, Report, pack_order
 from federated.runs.folder import RunFolder
+from server.advice import log_in_simulation
 from server.grids import by_group
 from server.hosts import AnyName, Awaited, Host, awaited_by, known_hosts, remember
 from server.record import Record
@@ -105,7 +106,7 @@ def hosted(
             if awaited.from_data:
                 raise UserError(
                     f"a site could not be opened before round 1: {error} (logs: "
-                    f"{record.folder / 'sites'}/*/site.log)."
+                    f"{log_in_simulation(record.folder, record.run, awaited.vaults, '*')})."
                 ) from None
             failures[node] = f"node {node}: {error}"
             say(record, "node-ignored", failures[node], node=str(node))

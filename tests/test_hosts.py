@@ -218,6 +218,8 @@ def test_a_simulation_is_advised_to_resume(tmp_path: Path) -> None:
     advice = Advice(tmp_path, "abc")
     assert advice.command == f"consilium resume {tmp_path}"
     assert str(tmp_path / "sites" / "north" / "site.log") in advice.logs_of(["north"])
+    elsewhere = Advice(tmp_path, "abc", vaults="~/vaults").logs_of(["north"])
+    assert elsewhere == "what went wrong is in ~/vaults/abc/north/site.log on its node."
 
 
 def test_sites_choose_among_the_hospitals_of_a_simulation(run_tiny: Any, tiny: Any) -> None:

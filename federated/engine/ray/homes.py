@@ -95,14 +95,15 @@ def homes_on(
     anywhere = Homes((ANYWHERE,) * number)
     if not cluster.options:  # our own, on this machine
         return anywhere
-    folder = RunFolder(Path(str(run_config.get("folder", ""))))
-    run = Lineage.read(folder.lineage).run if folder.lineage.exists() else ""
+    common = study_from(run_config).common
+    folder = RunFolder(Path(common.folder))
+    run = Lineage.read(folder.lineage).run if common.folder and folder.lineage.exists() else ""
     nodes = looked_at(nodes_of_cluster(), vaults, run, cluster.options)
     if not vaults:
         return anywhere
     return homes_of(
         nodes,
-        site_names(study_from(run_config).common),
+        site_names(common),
         number=number,
         room=lambda node: room_on(node.resources, threads, gpus),
         resume=f"consilium resume {folder.path}",
