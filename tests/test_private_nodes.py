@@ -19,6 +19,7 @@ from federated.engine.ray.homes import homes_of
 from federated.engine.ray.nodes import Node, Seen
 from federated.errors import UserError
 from federated.runs.reading import load
+from federated.unseen.models import site_state
 
 SITES = ("a", "b", "c", "d")
 
@@ -158,6 +159,14 @@ def test_a_node_without_a_shared_disk_is_killed(tiny, cluster: Any, tmp_path: Pa
     run(given)
     assert (vaults_at(tmp_path / "head"), vaults_at(tmp_path / "new")) == (names, here)
     assert (tmp_path / "new" / ".cache" / "consilium").exists()
+
+    ran, copied = load(given["folder"]), tmp_path / "run" / "sites"
+    with pytest.raises(UserError, match=r"copy what each node has in ~/vaults/\w+ to .*run/sites"):
+        site_state(ran, "phantom-1", "fedbn", 0)
+    for home in ("head", "new"):
+        shutil.copytree(next((tmp_path / home / "vaults").glob("*")), copied, dirs_exist_ok=True)
+    assert site_state(load(given["folder"]), "phantom-1", "fedbn", 0)
+
     whole = tiny("whole", **settings)
     run(whole)
     for method in ("fedbn", "consilium"):

@@ -150,6 +150,7 @@ def subject_of(run: Run, *, method: str, seed: int, site: str) -> Subject:
         raise UserError(
             f"{run.files.sites.path} holds no vaults of {method}, seed {seed}: an audit needs the "
             "hospitals' own side, which the folder of a simulation has until it is taken away."
+            + run.elsewhere
         )
     states = last_states(run, method, seed)
     if site not in states or len(states) < 2:

@@ -47,6 +47,8 @@ def _compare(arguments: argparse.Namespace) -> None:
         from federated.statistics.scored import grouping_note
     runs = [load(folder) for folder in arguments.folders]
     models = scored(runs, arguments.model)
+    if elsewhere := "".join(run.elsewhere for run in runs):
+        raise UserError(f"there are no predictions to compare.{elsewhere}")
     compare = runs[0].study.common.compare
     reference = methods.reference_of(models, arguments.to or compare.reference)
     if arguments.to and reference != arguments.to:

@@ -57,6 +57,9 @@ def _tables(run: Run) -> Iterator[str]:
     yield from wrapped("; ".join(f"{name}: {meaning}" for name, meaning in MODELS.items()) + ".")
     yield from ("", *wrapped(effort_sentence(run)))
     yield from wrapped(f"Computed in {precision_text(run)}.")
+    if run.elsewhere:
+        missing = "Intervals over images, and figures of predictions and vaults, are missing."
+        yield from wrapped(f"{missing}{run.elsewhere} Then: consilium report {run.folder}")
 
 
 def _targets(run: Run) -> list[str]:

@@ -25,7 +25,8 @@ def ledgers_in(folder: Path) -> list[Path]:
     sites = RunFolder(folder).sites.path
     paths = sorted((sites if sites.is_dir() else folder).rglob(LEDGER))
     if not paths:
-        raise UserError(f"{folder} holds no ledger (SITE/METHOD/seed-N/{LEDGER}).")
+        elsewhere = Run(folder).elsewhere if RunFolder(folder).config.exists() else ""
+        raise UserError(f"{folder} holds no ledger (SITE/METHOD/seed-N/{LEDGER}).{elsewhere}")
     return paths
 
 

@@ -38,7 +38,8 @@ from federated.runs.columns import (
     TIMELINE_COLUMNS,
     TIMELINE_TYPES,
 )
-from federated.runs.folder import RunFolder
+from federated.runs.folder import RunFolder, SitesFolder
+from federated.runs.lineage import Lineage
 from federated.runs.vaults import predictions_file, read_predictions
 from federated.runs.words import MODELS, check_word, check_words
 
@@ -61,6 +62,21 @@ class Run:
     def study(self) -> Study:
         """The run's configuration, of all methods."""
         return parse(read_toml(self.files.config))
+
+    @cached_property
+    def elsewhere(self) -> str:
+        """Where the vaults of nodes are, and how to have them here; empty: no node keeps any.
+
+        A sentence with a space before it, for the end of others.
+        """
+        vaults = self.study.common.engine.vaults
+        if not vaults or self.files.sites.path.is_dir():
+            return ""
+        lie = SitesFolder(Path(vaults) / Lineage.read(self.files.lineage).run).path
+        return (
+            " The vaults of this run lie on the nodes of its Ray cluster: copy what each node has "
+            f"in {lie} to {self.files.sites.path}."
+        )
 
     @cached_property
     def environment(self) -> dict[str, Any]:

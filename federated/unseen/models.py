@@ -43,6 +43,7 @@ def site_state(run: Run, site: str, method: str, seed: int, model: str = "kept")
     if path is None or not path.exists():
         raise UserError(
             f"{vault} holds no {model} model of {site}; a run that has ended has one of each site."
+            + run.elsewhere
         )
     return _read(path)
 
@@ -80,7 +81,10 @@ def last_states(run: Run, method: str, seed: int) -> Mapping[str, State]:
     newest = sorted(run.files.cell(method, seed).glob("round-*.safetensors"))
     vaults = run.files.sites.vaults(method, seed)
     if not newest or not vaults:
-        raise UserError(f"{run.folder} holds no weights of {method}, seed {seed}, to go on from.")
+        raise UserError(
+            f"{run.folder} holds no weights of {method}, seed {seed}, to go on from."
+            + run.elsewhere
+        )
     weights = group(_read(newest[-1]), WEIGHTS)
     states = {}
     for site, vault in vaults.items():
