@@ -18,8 +18,8 @@ the last five rounds of even number. Test images are not looked at.
 
 import argparse
 import copy
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -39,7 +39,7 @@ from federated.learning.evaluation import predict, recalibrate
 from federated.learning.metrics import auc
 from federated.learning.network import heads_of, network_of
 from federated.learning.optimizers import learning_rate, make_optimizer
-from federated.learning.terms import cross_entropy
+from federated.learning.terms import Term, cross_entropy
 from federated.learning.training import train_round
 from federated.seeding import torch_generator
 
@@ -55,6 +55,8 @@ SETTINGS: dict[str, bool | int | float | str] = {
     "train.precision": "fp32",
     "server.weighting": "uniform",
 }
+
+COLUMNS = ("way", "seed", "site", "round", "look", "auc")
 
 State = dict[str, Tensor]
 
@@ -74,6 +76,10 @@ class Hospital:
         self.shared = [name.removeprefix(f"{WEIGHTS}/") for name in boundary.shared_names]
         self.average = copy.deepcopy(self.model.state_dict())
 
+    def terms(self, round: int) -> list[Term]:
+        """Return what the loss of a round adds up."""
+        return [cross_entropy(self.config.train, self.train.labels, CPU.device)]
+
     def fit(self, round: int) -> None:
         """Train a round of local steps, the optimiser's state begun anew."""
         lr = learning_rate(self.config.train, round, self.config.rounds)
@@ -81,7 +87,7 @@ class Hospital:
         train_round(
             self.model,
             round_batches(self.train, self.config.train, generator, CPU.device),
-            terms=[cross_entropy(self.config.train, self.train.labels, CPU.device)],
+            terms=self.terms(round),
             optimizer=make_optimizer(list(self.model.parameters()), self.config.train, lr),
             clip_norm=self.config.train.clip_norm,
             compute=CPU,
@@ -182,11 +188,11 @@ def course(config: Config, way: str, seed: int) -> Iterator[tuple[str, int, str,
                     yield hospital.name, round, look, area
 
 
-def told(table: pd.DataFrame) -> None:
-    """Print means by seed, and differences to the hospital alone as it is, paired by seed."""
+def told(table: pd.DataFrame, other: tuple[str, str] = ("alone", "as they are")) -> None:
+    """Print means by seed, and differences to another way and look, paired by seed."""
     by_seed = table.groupby(["site", "way", "look", "seed"], sort=False)["auc"].mean()
-    own = by_seed.unstack("seed").xs(("alone", "as they are"), level=("way", "look"))
-    print("| site | trained | weights | AUC by seed | mean | less alone as it is, 95 % (t) |")
+    own = by_seed.unstack("seed").xs(other, level=("way", "look"))
+    print(f"| site | trained | weights | AUC by seed | mean | less {' '.join(other)}, 95 % (t) |")
     print("|---|---|---|---|---|---|")
     for key, row in by_seed.unstack("seed").iterrows():
         site, way, look = cast(tuple[str, str, str], key)
@@ -199,28 +205,37 @@ def told(table: pd.DataFrame) -> None:
         )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def tried(
+    purpose: str,
+    ways: Sequence[str],
+    course: Callable[[Config, str, int], Iterator[tuple[str, int, str, float]]],
+) -> pd.DataFrame:
+    """Read the command line, and return what all ways it asks for come to with all seeds."""
+    parser = argparse.ArgumentParser(description=purpose)
     parser.add_argument("--covid-ct", required=True)
     parser.add_argument("--sars-cov-2", required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
-    parser.add_argument("--write", type=Path, help="a CSV that grows run by run")
+    parser.add_argument("--ways", nargs="+", choices=ways, default=ways)
+    parser.add_argument(
+        "--write", type=Path, help="a CSV that grows run by run, and is gone on with"
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
     paths = {"data.covid-ct": given.covid_ct, "data.sars-cov-2": given.sars_cov_2}
     config = parse({**SETTINGS, **paths, "methods": "fedbn"}).by_method["fedbn"]
-    rows: dict[str, list[object]] = defaultdict(list)
-    for seed in range(given.seeds):
-        for way in given.ways:
-            for site, round, look, area in course(config, way, seed):
-                facts = {"way": way, "seed": seed, "site": site, "round": round, "look": look}
-                for key, value in {**facts, "auc": area}.items():
-                    rows[key].append(value)
-            if given.write:
-                pd.DataFrame(rows).to_csv(given.write, index=False)
-    told(pd.DataFrame(rows))
+    table = pd.DataFrame(columns=COLUMNS)
+    if given.write and given.write.exists():
+        table = pd.read_csv(given.write)
+    for seed, way in itertools.product(range(given.seeds), given.ways):
+        if ((table["seed"] == seed) & (table["way"] == way)).any():
+            continue
+        rows = [(way, seed, *look) for look in course(config, way, seed)]
+        more = pd.DataFrame(rows, columns=COLUMNS)
+        table = pd.concat([table, more], ignore_index=True) if len(table) else more
+        if given.write:
+            table.to_csv(given.write, index=False)
+    return table
 
 
 if __name__ == "__main__":
-    main()
+    told(tried(__doc__.splitlines()[0], WAYS, course))
