@@ -24,8 +24,9 @@ from federated.unseen.models import site_state
 SITES = ("a", "b", "c", "d")
 
 
-def node(name: str, *sites: str, cpus: int = 1) -> Node:
-    return Node(name, f"host-{name}:1", {"CPU": cpus}, Seen("", "", f"/{name}/vaults", "", sites))
+def node(name: str, *sites: str, cpus: int = 1, folder: str = "") -> Node:
+    seen = Seen("", "", f"/{name}/vaults", "", sites, folder or f"folder of {name}" * bool(sites))
+    return Node(name, f"host-{name}:1", {"CPU": cpus}, seen)
 
 
 def settled(*cluster: Node, number: int = 2) -> Any:
@@ -40,6 +41,27 @@ def test_a_site_keeps_to_the_node_with_its_vault_and_others_go_by_turns() -> Non
     assert homes.of_site == {"a": "y", "b": "y", "c": "x", "d": "y"}
     assert [homes.of(k) for k in range(4)] == ["y", "y", "x", "y"]
     assert settled(node("x", cpus=3), node("y"), number=4).workers == ("x", "y", "x", "x")
+
+
+def test_nodes_that_see_one_folder_share_its_sites() -> None:
+    """As where all homes are on one disk: no node's copy is the older one."""
+    x, y = (node(name, "a", "b", "c", folder="1-2") for name in "xy")
+    homes = settled(x, y)
+    assert homes.of_site == {"a": "x", "b": "y", "c": "x", "d": "x"}
+    assert settled(node("z"), x, y, number=2).workers == ("x", "z")
+    assert set(settled(node("z"), x, y, number=2).of_site.values()) == {"x"}
+    other = node("z", "d", folder="3-4")
+    assert settled(x, y, other).of_site == {"a": "x", "b": "x", "c": "x", "d": "z"}
+
+
+def test_a_folder_is_known_by_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "v" / "run-1" / "north").mkdir(parents=True)
+    (tmp_path / "w").symlink_to(tmp_path / "v")
+    shutil.copytree(tmp_path / "v", tmp_path / "copy")
+    here, linked, copied = (nodes.look(str(tmp_path / n), "run-1") for n in ("v", "w", "copy"))
+    assert here.sites == linked.sites == copied.sites == ("north",)
+    assert here.folder == linked.folder != copied.folder
+    assert nodes.look(str(tmp_path / "v"), "").folder == ""
 
 
 def test_vaults_that_do_not_fit_the_nodes_are_named() -> None:

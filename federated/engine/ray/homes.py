@@ -1,6 +1,7 @@
 """Which node each site keeps to, where every node has its vaults on a disk of its own.
 
-A site's home is the node that holds its vault; one that has none yet gets a node by turns. A node
+A site's home is the node that holds its vault, or one of several that see it in one folder; a site
+that has none yet gets a node by turns. A node
 that is lost takes the vaults of its sites along: the run then stops and says whose they are, and
 goes on as soon as a node has them, the old one or another to which they were copied.
 """
@@ -132,25 +133,32 @@ def homes_of(
     """
     held = {site: [n for n in nodes if site in n.seen.sites] for site in sites}
     for site, holders in held.items():
-        if len(holders) > 1:
+        if len({n.seen.folder for n in holders}) > 1:
             where = " and ".join(f"{n.address} ({n.seen.vaults})" for n in holders)
             raise UserError(
                 f"two nodes of the Ray cluster have a vault of {site} in this run: {where}. Remove "
                 "the older one."
             )
-    needed = {holders[0].id for holders in held.values() if holders}
+    # One node of each folder comes first, so that every folder gets a worker.
+    first = {n.seen.folder: n for holders in held.values() for n in reversed(holders)}
+    needed = {node.id for node in first.values()}
     slots = sorted(nodes, key=lambda node: node.id not in needed)
     workers = tuple(islice(_by_turns([[node.id] * room(node) for node in slots]), number))
-    for node in nodes:
-        if node.id in needed - set(workers):
-            mine = [site for site, holders in held.items() if holders == [node]]
+    for node in first.values():
+        if node.id not in workers:
+            mine = [site for site, holders in held.items() if node in holders]
             raise UserError(
                 f"the node {node.address} holds the vaults of {named(mine)} and gets none of the "
                 f"{number} workers; set engine.workers higher, or to 0 for all that there is "
                 "room for."
             )
-    turns = cycle(workers)
-    of_site = {site: holders[0].id if holders else next(turns) for site, holders in held.items()}
+    folder_of = {node.id: node.seen.folder for node in nodes}
+    turns = {f: cycle([w for w in workers if folder_of[w] == f]) for f in first}
+    anyone = cycle(workers)
+    of_site = {
+        site: next(turns[holders[0].seen.folder] if holders else anyone)
+        for site, holders in held.items()
+    }
     return Homes(
         workers,
         of_site,

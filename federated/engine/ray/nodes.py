@@ -33,6 +33,8 @@ class Seen:
         vaults: Where its vaults are, absolute; empty: in the run's folder.
         trouble: Why nothing can be kept there; empty: it can.
         sites: Whose vaults of the run lie there.
+        folder: By what the folder of these vaults is known to be the same one for several nodes, as
+            where their homes are on one shared disk: its inode and the time of its last change.
     """
 
     code: str
@@ -40,6 +42,7 @@ class Seen:
     vaults: str = ""
     trouble: str = ""
     sites: tuple[str, ...] = ()
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,11 @@ def look(vaults: str, run: str) -> Seen:
         return Seen(*known, str(place), f"cannot be made there: {error.strerror}")
     if not os.access(place, os.W_OK):
         return Seen(*known, str(place), "cannot be written to there")
-    own = place / run if run else None
-    sites = sorted(path.name for path in own.iterdir()) if own and own.is_dir() else []
-    return Seen(*known, str(place), "", tuple(sites))
+    own = place / run
+    if not run or not own.is_dir():
+        return Seen(*known, str(place))
+    sites, facts = sorted(path.name for path in own.iterdir()), own.stat()
+    return Seen(*known, str(place), "", tuple(sites), f"{facts.st_ino}-{facts.st_ctime_ns}")
 
 
 def place_of(vaults: str) -> Path:
