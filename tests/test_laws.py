@@ -64,23 +64,24 @@ def test_contrast_of_weight_zero_is_fedbn(run_tiny) -> None:
     assert_same_bits(shared(run, "fedbn"), shared(run, "contrastive"))
 
 
+AS_CONTRASTIVE = {
+    "method__consilium__bn__recalibrate": "false",
+    "method__consilium__sharing__policy": "conv",
+    "method__consilium__contrast__objective": "nt-xent",
+    "method__consilium__contrast__weight": 1,
+    "method__consilium__contrast__temperature": 0.05,
+}
+"""What makes ``consilium`` the method ``contrastive`` with a memory."""
+
+
 def test_memory_that_never_warms_up_is_in_batch_contrast(run_tiny) -> None:
-    run = run_tiny(
-        methods="contrastive,consilium",
-        method__consilium__contrast__warmup_rounds=99,
-        method__consilium__contrast__weight=1,
-        method__consilium__bn__recalibrate="false",
-        method__consilium__sharing__policy="conv",
-    )
+    warmup = {"method__consilium__contrast__warmup_rounds": 99}
+    run = run_tiny(methods="contrastive,consilium", **AS_CONTRASTIVE, **warmup)
     assert_same_bits(shared(run, "contrastive"), shared(run, "consilium"))
 
 
 def test_memory_changes_training_once_warm(run_tiny) -> None:
-    alike = {"bn__recalibrate": "false", "sharing__policy": "conv", "contrast__weight": 1}
-    run = run_tiny(
-        methods="contrastive,consilium",
-        **{f"method__consilium__{key}": value for key, value in alike.items()},
-    )
+    run = run_tiny(methods="contrastive,consilium", **AS_CONTRASTIVE)
     a, b = shared(run, "contrastive"), shared(run, "consilium")
     assert any(a[name].tobytes() != b[name].tobytes() for name in a)
 
