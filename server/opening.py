@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from federated.errors import UserError
 from federated.runs.columns import METRIC_COLUMNS
 from federated.runs.environment import environment
 from federated.runs.folder import RunFolder
-from federated.runs.lineage import Lineage
+from federated.runs.lineage import GROWING, Lineage
 from federated.runs.lock import locked
 from federated.runs.tracking import tracked
 from federated.storage import sweep, sync_folder, write_bytes
@@ -33,6 +34,8 @@ def opened(
 ) -> Iterator[Record]:
     """Yield the record of a new run, or of the run that is already there if it is the same.
 
+    It is the same with methods or seeds more, behind those that it has: then it grows by them.
+
     Args:
         folder: The run's.
         study: Its settings.
@@ -48,9 +51,15 @@ def opened(
         be_born(files, config, settings)
     with locked(files.lock):
         lineage = Lineage.read(files.lineage)
-        lineage.check(settings, is_free, folder=folder)
-        # Readers of the results go by this file: it must not have become another's.
-        lineage.check(read_toml(files.config), is_free, folder=folder)
+        # Readers of the results go by this file: it must not have become another's. A crash may
+        # have come between it and the lineage as the run grew.
+        written = read_toml(files.config)
+        lineage.check(written, is_free, folder=folder)
+        as_written = replace(lineage, settings=written)
+        as_written.check(settings, is_free, folder=folder)
+        if any(settings[name] != lineage.settings[name] for name in GROWING):
+            write_bytes(files.config, config.encode())
+            write_bytes(files.lineage, replace(lineage, settings=settings).to_json().encode())
         sweep(folder)
         with tracked(folder, study, listener) as listening:
             yield Record(folder, lineage.run, relay.to(listening))

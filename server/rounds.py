@@ -51,6 +51,7 @@ def run_cell(cell: Cell, may_end: Callable[[], bool] = lambda: True) -> bool:
         reached = Checkpoint(ServerState(cell.initial), cell.record.sizes(cell.key))
         checkpoint.save(cell.folder, reached, cell.whose)
     if reached.finished:
+        cell.emit("cell-passed-over", rounds=reached.round)
         return True
     started = {"rounds": cell.config.rounds, "after": reached.round}
     cell.emit("cell-started", **started, norm_bound=cell.norm_bound)

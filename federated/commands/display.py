@@ -67,6 +67,11 @@ class Display:
             self.doing[site, DOING[event["action"]]] += 1 if kind == "site-started" else -1
         elif kind == "cell-started":
             self._begin(event)
+        elif kind == "cell-passed-over":  # it had ended when the run was last stopped
+            cell = event["method"], event["seed"]
+            self.done[cell] = event["rounds"]
+            self.ended.add(cell)
+            self._count()
         elif kind == "round-ended":
             self._advance(event)
         elif kind == "last-steps-started":
@@ -89,11 +94,15 @@ class Display:
         """Show how many rounds a cell has done; it may begin a second time for its last steps."""
         self.done[cell] = round
         self.bars.update(self.cells[cell], completed=round)
+        self._count()
+
+    def _count(self) -> None:
+        """Show how much of the whole run is done."""
         self.bars.update(self.whole, completed=sum(self.done.values()) + len(self.ended))
 
     def _end(self, cell: Cell, *, whole: bool) -> None:
         self.ended |= {cell} if whole else set()
-        self.bars.update(self.whole, completed=sum(self.done.values()) + len(self.ended))
+        self._count()
         self.bars.remove_task(self.cells.pop(cell))
         self.auc.pop(cell, None)
 

@@ -60,10 +60,9 @@ class Followed:
         """Take in one event; kinds that say nothing of progress are passed over."""
         self.newest = datetime.fromisoformat(event["time"])
         kind = event["kind"]
+        self.has_ended = kind == "run-ended"  # a run that has ended may have grown since
         if kind == "site-registered":
             self.sites[event["site"]] = int(event["num_examples"])
-        elif kind == "run-ended":
-            self.has_ended = True
         elif kind == "site-failed":
             where = f"{event['method']}, seed {event['seed']}, round {event['round']}"
             self.warnings.append(f"{event['site']} was left out ({where}): {event['reason']}")

@@ -102,10 +102,23 @@ def _parser() -> tuple[Parser, Any]:
     _add_output(run)
     run.set_defaults(call=_execute, read=_given_anew, new=True)
 
-    resume = commands.add_parser("resume", help="go on with an interrupted run, to the same bits")
+    resume = commands.add_parser(
+        "resume",
+        help="go on with an interrupted run, to the same bits, or add seeds and methods to one",
+        epilog="examples: consilium resume runs/demo engine.workers=4 · consilium resume runs/demo "
+        "seeds=0,1,2,3,4 · consilium resume runs/demo configs/demo.toml "
+        "methods=local,fedavg,consilium,fedbn",
+    )
     resume.add_argument("folder", type=Path, help="the run's folder")
     resume.add_argument(
-        "settings", nargs="*", metavar="key=value", help="settings that change no bit"
+        "config", type=Path, nargs="?", help="the .toml file that began it, to add methods"
+    )
+    resume.add_argument(
+        "settings",
+        nargs="*",
+        metavar="key=value",
+        help="settings that change no bit, and seeds behind those that it has; with the file also "
+        "methods behind those that it has",
     )
     _add_output(resume)
     resume.set_defaults(call=_execute, read=_given_before, new=False, dry_run=False)
@@ -175,8 +188,11 @@ def _given_anew(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _given_before(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings of the run that ``consilium resume`` goes on with."""
-    from federated.config.given import parse_overrides, read_toml
+    """Return the settings of the run that ``consilium resume`` goes on with.
+
+    With the file that began it: as this says, for a method that is added has what it says of all.
+    """
+    from federated.config.given import parse_overrides, read_given, read_toml
     from federated.config.keys import find_key
     from federated.runs.folder import RunFolder
 
@@ -188,10 +204,23 @@ def _given_before(arguments: argparse.Namespace) -> dict[str, Any]:
             f"the hospitals of {arguments.folder} have nodes of their own: go on with the same "
             "flwr run that began it."
         )
-    overrides = parse_overrides(arguments.settings)
-    for key in overrides:
+    path, words = arguments.config, list(arguments.settings)
+    if path is not None and "=" in str(path):
+        path, words = None, [str(path), *words]
+    if path is not None:
+        return {**read_given(path, words), "folder": str(arguments.folder)}
+    overrides = parse_overrides(words)
+    for key in overrides.keys() - {"seeds"}:
+        if key == "methods":
+            raise UserError(
+                "methods: a method that is added has what the run's configuration file says of all "
+                f"of them; name it: consilium resume {arguments.folder} FILE.toml methods=…"
+            )
         if key.startswith(("method.", "rollout.")) or find_key(key).changes_bits:
-            raise UserError(f"{key} would change the numbers; only where a run runs can change.")
+            raise UserError(
+                f"{key} would change the numbers; only where a run runs can change, and seeds and "
+                "methods be added."
+            )
     given = {**read_toml(config), **overrides}
     of_methods = {
         f"method.{name.split('.')[1]}.{key}": value

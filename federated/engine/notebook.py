@@ -42,6 +42,8 @@ class Panel:
         if kind == "cell-started":
             self.done[event["method"], event["seed"]] = event["after"]
             self.now = f"{event['method']}, seed {event['seed']}: first round"
+        elif kind == "cell-passed-over":
+            self.done[event["method"], event["seed"]] = event["rounds"]
         elif kind == "round-ended":
             self.done[event["method"], event["seed"]] = event["round"]
             self.auc = event["val_auc"]

@@ -16,6 +16,8 @@ from federated.exchange.fingerprint import code_digest
 
 MOST_NAMED = 3
 """Differing settings that a sentence names."""
+GROWING = ("methods", "seeds")
+"""Lists that may grow at their end: cells are added, and those that are there keep their bits."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Lineage:
     ) -> None:
         """Check that a run with these settings and this code is the one in the folder.
 
+        Methods and seeds may have been added behind those that it has.
+
         Args:
             settings: As of a lineage.
             is_free: Whether a setting may differ because it changes no bit.
@@ -75,19 +79,26 @@ class Lineage:
         Raises:
             UserError: a setting that decides the numbers differs, or the code does.
         """
-        names = sorted(self.settings.keys() | settings.keys())
+        grown = {name for name in GROWING if self._begins(settings, name)}
+        mine, given = (set(s.get("methods", [])) for s in (self.settings, settings))
+        tables = tuple(f"method.{method}." for method in mine ^ given)
+        names = (self.settings.keys() | settings.keys()) - grown
         differing = [
             f"{name} was {self.settings.get(name)!r} and is now {settings.get(name)!r}"
-            for name in names
-            if not is_free(name) and self.settings.get(name) != settings.get(name)
+            for name in sorted(names, key=lambda name: (name not in GROWING, name))
+            if not (is_free(name) or name.startswith(tables))
+            and self.settings.get(name) != settings.get(name)
         ]
         if differing:
             shown = "; ".join(differing[:MOST_NAMED])
             more = len(differing) - MOST_NAMED
+            hint = ""
+            if not {*GROWING} <= grown:
+                hint = " Methods and seeds can be added at the end of the lists only."
             raise UserError(
                 f"{folder} holds a run with other settings: {shown}"
-                f"{f'; and {more} more' if more > 0 else ''}. Name another folder, or go on with "
-                f"that run as it was: consilium resume {folder}"
+                f"{f'; and {more} more' if more > 0 else ''}.{hint} Name another folder, or go on "
+                f"with that run as it was: consilium resume {folder}"
             )
         if self.code != code_digest():
             raise UserError(
@@ -95,3 +106,8 @@ class Lineage:
                 f"{self.code[:12]}; this is {__version__}, {code_digest()[:12]}), so its numbers "
                 "might not go on as they began. Install that code again, or begin the run anew."
             )
+
+    def _begins(self, settings: Mapping[str, Any], name: str) -> bool:
+        """Return whether a list begins with what this run has of it."""
+        mine, given = (list(s.get(name, [])) for s in (self.settings, settings))
+        return given[: len(mine)] == mine

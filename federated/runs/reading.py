@@ -176,7 +176,7 @@ class Run:
     @property
     def has_ended(self) -> bool:
         """Whether the run came to its end, as its last event says."""
-        return "kind" in self.events and "run-ended" in set(self.events["kind"])
+        return "kind" in self.events and self.events["kind"].iloc[-1] == "run-ended"
 
     def wide(self, split: str, model: str = "current") -> pd.DataFrame:
         """Return one row per method, seed, round and site, one column per metric.
