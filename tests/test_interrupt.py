@@ -133,7 +133,12 @@ def test_a_run_whose_ray_is_killed_says_how_to_go_on(tiny, name: str, tmp_path: 
     assert len(victims) == 1
     os.kill(victims[0], signal.SIGKILL)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 2 and out == ""
+    assert out == "" and "Traceback" not in err
+    if (name, process.returncode) == ("raylet", 1):
+        # Ray's own library ends a process that loses its raylet, at once, if it sees it before us.
+        goes_on_to_the_same_bits(tiny, given, settings)
+        return
+    assert process.returncode == 2
     assert err.splitlines()[-1] == (
         f"consilium: Ray's {name} ended in the middle of the run; it was killed, or memory ran out."
         f" All rounds before are saved; go on with: consilium resume {given['folder']}"
