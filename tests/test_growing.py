@@ -65,6 +65,15 @@ def test_what_is_added_has_the_bits_of_a_whole_run(tiny: Any, grown: dict[str, A
     pd.testing.assert_frame_equal(kept, before, check_exact=True, check_categorical=False)
 
 
+def test_local_that_is_added_is_no_choice_of_those_before_it(tiny: Any) -> None:
+    """As in a run that lists it last: they have ended without it."""
+    last = {"rounds": 2, "seeds": "0", "methods": "fedbn,local"}
+    run(tiny("grown", **{**last, "methods": "fedbn"}))
+    found, whole = run(tiny("grown", **last)), run(tiny("whole", **last))
+    pd.testing.assert_frame_equal(told(found), told(whole), check_exact=True)
+    assert "own" not in set(found.metrics.query("method == 'fedbn'")["model"])
+
+
 def test_a_crash_between_both_files_of_a_grown_run_loses_nothing(
     tiny: Any, grown: dict[str, Any]
 ) -> None:

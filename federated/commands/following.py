@@ -77,7 +77,7 @@ class Followed:
         elif kind == "cell-started":
             cell = self.cells.setdefault(_cell_of(event), Progress(event["rounds"]))
             cell.ended = False
-        elif "method" in event and _cell_of(event) in self.cells:
+        elif kind != "cell-passed-over" and "method" in event and _cell_of(event) in self.cells:
             self.current = _cell_of(event)
             _advance(self.cells[self.current], event)
 
