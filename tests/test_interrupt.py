@@ -125,19 +125,18 @@ def test_interrupted_run_goes_on(tiny, kind: str, tmp_path: Path) -> None:
 @pytest.mark.ray
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
 def test_a_run_whose_ray_is_killed_says_how_to_go_on(tiny, name: str, tmp_path: Path) -> None:
-    settings = {**LONG, "engine__kind": "ray", "engine__workers": 1}
+    # A round is mostly training. Whoever kills the raylet while this process is storing something
+    # in it has Ray end this process, with status 1 and no sentence (docs/RELIABILITY.md).
+    settings = {"rounds": 5, "train__max_steps": 150, "engine__kind": "ray", "engine__workers": 1}
     given, mark = tiny("cut", **settings), str(tmp_path)
     process = begin(given, mark)
     assert in_its_second_round(given)
+    time.sleep(0.3)
     victims = [p for p in processes_with(mark) if named(p) == name]
     assert len(victims) == 1
     os.kill(victims[0], signal.SIGKILL)
     out, err = process.communicate(timeout=60)
     assert out == "" and "Traceback" not in err
-    if (name, process.returncode) == ("raylet", 1):
-        # Ray's own library ends a process that loses its raylet, at once, if it sees it before us.
-        goes_on_to_the_same_bits(tiny, given, settings)
-        return
     assert process.returncode == 2
     assert err.splitlines()[-1] == (
         f"consilium: Ray's {name} ended in the middle of the run; it was killed, or memory ran out."

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -204,3 +206,34 @@ def test_a_node_that_leaves_changes_no_bit(expected: tuple[object, ...], tmp_pat
             assert bits(ask(grid)) == expected
     finally:
         cluster.shutdown()
+
+
+LOSES_ITS_RAYLET = """
+import sys
+sys.path.insert(0, {tests!r})
+from ray._private import worker
+from test_workers import UserError, ask, ray_grid
+with ray_grid() as grid:
+    ask(grid)
+    [raylet] = worker._global_node.all_processes["raylet"]
+    raylet.process.kill()
+    raylet.process.wait()
+    for again in (lambda: ask(grid), lambda: grid.deliver([], None)):
+        try:
+            again()
+        except UserError as error:
+            print(error)
+"""
+
+
+@pytest.mark.ray
+def test_a_ray_that_has_ended_is_said_to_have_before_anything_is_put_into_it() -> None:
+    # Ray ends a process that puts something into an object store that is gone: not this one.
+    code = LOSES_ITS_RAYLET.format(tests=str(Path(__file__).parent))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
+    )
+    sentence = "Ray's raylet ended in the middle of the run; it was killed, or memory ran out."
+    told = done.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    assert len(told) == 2 and all(line.startswith(sentence) for line in told)

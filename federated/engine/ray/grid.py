@@ -122,6 +122,7 @@ class RayGrid(LocalGrid):
     @_explained
     def deliver(self, messages: list[Message], timeout: float | None) -> list[Message]:
         """Spread the messages over the workers; replies in order."""
+        self._check()
         stored: dict[int, Any] = {}
         bare = [strip_arrays(message, stored) for message in messages]
 
@@ -145,6 +146,7 @@ class RayGrid(LocalGrid):
         self, request: Request, orders: Sequence[tuple[int, Order]], timeout: float
     ) -> Results:
         """Have the workers put a request to the sites, and add their partial sums up."""
+        self._check()
         number, stored = next(self._requests), ray.put(request)
 
         def send(actor: Any, places: Sequence[int], hand_over: bool) -> Any:
@@ -220,7 +222,10 @@ class RayGrid(LocalGrid):
         self._cluster.close()
 
     def _check(self) -> None:
-        """Raise an error that says how to go on if the cluster has ended, or if the run ends."""
+        """Raise an error that says how to go on if the cluster has ended, or if the run ends.
+
+        Asked before anything is stored: where its object store is gone, Ray ends this process.
+        """
         if self._halted:
             raise UserError("The run is stopped.")
         if lost := self._cluster.lost():
