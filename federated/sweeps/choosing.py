@@ -1,0 +1,56 @@
+"""What a choice between methods may look at: their kept models on the validation images."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from federated.plots.text import DASH, plus_minus
+from federated.statistics.interval import mean_of_seeds
+from federated.sweeps.intervals import shown
+from federated.sweeps.results import tidy
+
+TOLD = (
+    "On the validation images, the only ones by which to choose between methods: AUC of the kept "
+    "model, mean ± sd over the seeds, and its difference to {reference}, paired by seed, with "
+    "Student's 95 % interval. It tells of the chance in training; other images are not in it. "
+    "Run {run}:"
+)
+
+
+def validation_tables(results: Path, reference: str) -> dict[str, pd.DataFrame]:
+    """Return by run, as text, the validation AUC of each site and method, and its difference.
+
+    Args:
+        results: Folder of a sweep's results.
+        reference: Method that the others are compared with, as ``compare.reference``.
+
+    Raises:
+        UserError: there are no results.
+    """
+    frame = tidy(results)
+    wanted = {"split": "val", "model": "kept", "metric": "auc"}
+    frame = frame[(frame[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+    return {str(run): _table(of_run, reference) for run, of_run in frame.groupby("run", sort=False)}
+
+
+def _table(frame: pd.DataFrame, reference: str) -> pd.DataFrame:
+    rows = []
+    for site, of_site in frame.groupby("site"):
+        by_method = {
+            str(method): of_method.set_index("seed")["value"]
+            for method, of_method in of_site.groupby("method", sort=False)
+        }
+        known = by_method.get(reference, pd.Series(dtype=np.float64))
+        for method, areas in by_method.items():
+            less = mean_of_seeds((areas - known).dropna().to_numpy(dtype=np.float64))
+            rows.append(
+                {
+                    "site": str(site),
+                    "method": method,
+                    "seeds": str(len(areas)),
+                    "validation AUC": plus_minus(areas.mean(), areas.std()),
+                    f"minus that of {reference}": DASH if method == reference else shown(less, "+"),
+                }
+            )
+    return pd.DataFrame(rows)
