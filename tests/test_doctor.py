@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ from federated.commands import machine
 from federated.commands.main import main
 from federated.config.study import parse
 from federated.data import prepare
+from federated.engine import run
 from federated.engine.estimate import estimates
 from federated.learning.batches import Images, round_batches
+from federated.learning.training import Trained
+from federated.methods.seam import SiteRound
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +79,21 @@ def test_a_dry_run_counts_steps_as_training_does_and_writes_no_run(
     assert main(["run", *words, f"folder={folder}", "--dry-run"]) == 0
     assert not folder.exists()
     assert "nothing was run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", ["fedavg", "ditto", "fedrep", "apfl", "ms-net"])
+def test_a_dry_run_counts_each_time_that_a_method_trains(
+    method: str, tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = tiny(methods=method, rounds=1, engine__kind="inline")
+    steps, fit = list[int](), SiteRound.fit
+
+    def counted(self: SiteRound, *words: Any, **named: Any) -> Trained:
+        trained = fit(self, *words, **named)
+        steps.append(trained.steps)
+        return trained
+
+    monkeypatch.setattr(SiteRound, "fit", counted)
+    run(given)
+    [estimate] = estimates(parse(given), prepare(parse(given).common))
+    assert sum(steps) == estimate.steps

@@ -19,6 +19,7 @@ from federated.learning.optimizers import make_optimizer
 from federated.learning.terms import cross_entropy
 from federated.learning.training import train_round
 from federated.learning.views import MOST_VIEWS, final_view
+from federated.methods import rules_of
 from federated.seeding import torch_generator
 
 SPLITS = ("val", "test")
@@ -33,7 +34,7 @@ class MethodEstimate:
 
     Attributes:
         method: Its name.
-        steps: Optimiser steps of all sites in all rounds.
+        steps: Optimiser steps of all sites in all rounds, those of a second model included.
         looks: Images that are evaluated in all rounds and at the end, once for each time and view.
         seconds: Of one core.
         disk: Bytes of the vaults of all sites and of the server's checkpoint.
@@ -55,7 +56,8 @@ def estimates(study: Study, sites: Sequence[SiteSummary]) -> list[MethodEstimate
 
 def _estimate(method: str, config: Config, sites: Sequence[SiteSummary]) -> MethodEstimate:
     step, look = _timed(config)
-    steps = steps_of(config, [sum(site.counts["train"]) for site in sites]) * config.rounds
+    fits = rules_of(config).fits * config.rounds
+    steps = steps_of(config, [sum(site.counts["train"]) for site in sites]) * fits
     looks = looks_of(config, {s: sum(sum(site.counts[s]) for site in sites) for s in SPLITS})
     model = network_of(config, 0)
     state, boundary = model.state_dict(), network_boundary(config, model)

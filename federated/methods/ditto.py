@@ -31,4 +31,4 @@ def site(round: SiteRound) -> Outcome:
     return Outcome(trained, kept=as_group(copied(personal.state_dict()), PERSONAL))
 
 
-rules = Rules(site=site, personal=kept_network)
+rules = Rules(site=site, personal=kept_network, fits=2)

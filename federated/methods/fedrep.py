@@ -39,4 +39,4 @@ def without_gradient(parameters: list[nn.Parameter]) -> None:
         parameter.grad = None
 
 
-rules = Rules(site=site)
+rules = Rules(site=site, fits=2)

@@ -194,6 +194,8 @@ class Rules:
         personal: Returns the state of the network that a site uses in the place of the server's,
             once its rule has kept something; None: it uses the server's.
         terms: Names of the terms of the loss that the site's rule adds and reports.
+        fits: How often the site's rule trains over a round's batches, for who wants to know how
+            long a run takes.
     """
 
     site: Callable[[SiteRound], Outcome] | None = None
@@ -201,6 +203,7 @@ class Rules:
     server: Callable[[ServerRound], Mapping[str, npt.NDArray[Any]]] | None = None
     personal: Callable[[Arrived], State] | None = None
     terms: tuple[str, ...] = ()
+    fits: int = 1
 
 
 def kept_network(arrived: Arrived) -> State:
