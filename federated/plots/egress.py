@@ -35,7 +35,7 @@ def egress(run: Run, *, width: float = DOUBLE) -> Figure:
     if told.empty:
         raise NothingToDrawError("the ledgers have no round")
     methods = names(told, "method")
-    kinds = dict.fromkeys([*told["kind"], NORMALISATION, MEMORY])
+    kinds = dict.fromkeys([*told["kind"].unique(), NORMALISATION, MEMORY])
     looks = site_looks(list(kinds))
     figure, axes = panels(len(methods), width=width, least=width / 3)
     for ax, method in zip(axes, methods, strict=True):

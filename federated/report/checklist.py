@@ -56,7 +56,7 @@ def facts_of(run: Run) -> Mapping[str, str]:
 
 def _of_data(run: Run) -> dict[str, str]:
     common = run.study.common
-    data, names = common.data, sorted({str(site) for site in run.metrics["site"]})
+    data, names = common.data, run.sites
     few = ", ".join(names[:MOST_NAMED]) + (" and others" if len(names) > MOST_NAMED else "")
     given = [
         f"data.{key.replace('_', '-')}"

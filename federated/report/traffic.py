@@ -29,7 +29,7 @@ def traffic_table(run: Run) -> pd.DataFrame:
     """
     frame = run.in_order(_told(run))
     rows = []
-    for method in dict.fromkeys(frame["method"]):
+    for method in frame["method"].unique():
         mine = frame[frame["method"] == method]
         sums = mine.groupby([*CELL, "kind"], sort=False)["bytes"].sum()
         rounds = mine.groupby(CELL)["round"].nunique().mean()

@@ -33,7 +33,7 @@ def scored(runs: Sequence[Run], model: str = "kept") -> list[Scored]:
     labels = labels_of(runs)
     found: dict[str, list[Scored]] = {}
     for place, run in enumerate(runs):
-        sites = sorted({str(site) for site in run.metrics["site"]})
+        sites = run.sites
         tables = {
             (site, method): tables
             for site in sites

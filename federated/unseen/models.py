@@ -54,7 +54,7 @@ def check_names(run: Run, site: str, method: str, seed: int) -> None:
     Raises:
         UserError: naming what there is.
     """
-    sites = sorted({str(name) for name in run.metrics["site"]})
+    sites = run.sites
     for what, wanted, there in (
         ("site", site, sites),
         ("method", method, list(run.study.common.methods)),
