@@ -39,3 +39,10 @@ def test_a_seed_that_the_reference_lacks_is_in_no_difference(tmp_path: Path) -> 
     table = validation_tables(tmp_path, "local")["all"].set_index("method")
     assert table.loc["ditto", "seeds"] == "3"
     assert table.loc["ditto", "minus that of local"] == "+0.030 (-0.097 to +0.157)"
+
+
+def test_one_seed_has_a_difference_and_no_interval(tmp_path: Path) -> None:
+    write(tmp_path, "local", 0, 0.70)
+    write(tmp_path, "ditto", 0, 0.72)
+    table = validation_tables(tmp_path, "local")["all"].set_index("method")
+    assert table.loc["ditto", "minus that of local"] == "+0.020"

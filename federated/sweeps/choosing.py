@@ -1,12 +1,13 @@
 """What a choice between methods may look at: their kept models on the validation images."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from federated.plots.text import DASH, plus_minus
-from federated.statistics.interval import mean_of_seeds
+from federated.plots.text import DASH, number, plus_minus
+from federated.statistics.interval import Interval, mean_of_seeds
 from federated.sweeps.intervals import shown
 from federated.sweeps.results import tidy
 
@@ -50,7 +51,14 @@ def _table(frame: pd.DataFrame, reference: str) -> pd.DataFrame:
                     "method": method,
                     "seeds": str(len(areas)),
                     "validation AUC": plus_minus(areas.mean(), areas.std()),
-                    f"minus that of {reference}": DASH if method == reference else shown(less, "+"),
+                    f"minus that of {reference}": DASH if method == reference else _less(less),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _less(difference: Interval) -> str:
+    """Return a difference as text; that of one seed has no interval."""
+    if math.isnan(difference.low):
+        return number(difference.value, "{:+.3f}")
+    return shown(difference, "+")
