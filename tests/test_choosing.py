@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from federated.sweeps.choosing import validation_tables
+from federated.sweeps.choosing import validation_lines, validation_tables
 
 AREAS = {("local", 0): 0.70, ("local", 1): 0.80, ("ditto", 0): 0.72, ("ditto", 1): 0.84}
 
@@ -46,3 +46,11 @@ def test_one_seed_has_a_difference_and_no_interval(tmp_path: Path) -> None:
     write(tmp_path, "ditto", 0, 0.72)
     table = validation_tables(tmp_path, "local")["all"].set_index("method")
     assert table.loc["ditto", "minus that of local"] == "+0.020"
+
+
+def test_without_the_reference_there_is_no_difference_and_no_word_of_one(tmp_path: Path) -> None:
+    write(tmp_path, "ditto", 0, 0.72)
+    text = "\n".join(validation_lines(tmp_path, "local"))
+    assert "0.720" in text and "local" not in text and "difference" not in text
+    write(tmp_path, "local", 0, 0.70)
+    assert "difference to local" in "\n".join(validation_lines(tmp_path, "local"))

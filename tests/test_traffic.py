@@ -3,12 +3,15 @@
 import csv
 from pathlib import Path
 
+import pytest
 from test_plots import full_rows, site_folder, write_run
 
+from federated.errors import UserError
 from federated.exchange.ledger import append
 from federated.report.traffic import ALL, traffic_table
 from federated.runs.columns import RECEIVED_COLUMNS
 from federated.runs.folder import LEDGER
+from federated.runs.ledgers import received_bytes
 from federated.runs.reading import Run
 
 REGISTRATION = 999_999
@@ -58,3 +61,19 @@ def test_a_ledger_that_was_edited_is_not_quoted(tmp_path: Path) -> None:
     path = site_folder(run, "birch", "fedavg", 0) / LEDGER
     path.write_bytes(path.read_bytes().replace(b"3000000", b"1000000"))
     assert traffic_table(run).empty
+
+
+@pytest.mark.parametrize("damage", ["bytes,size", "7,seven", "7,"])
+def test_a_damaged_list_of_what_the_server_received_is_one_sentence(
+    damage: str, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path, full_rows(seeds=(0,)), seeds=(0,))
+    row = ["fedavg", "0", "1", "alder", "train", "7", "d", "d"]
+    path = run.files.received
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([RECEIVED_COLUMNS, row])
+    assert received_bytes(run)["bytes"].tolist() == [7]
+    before, after = damage.split(",")
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(UserError, match="is no list of what a server received"):
+        received_bytes(run)

@@ -94,8 +94,11 @@ def received_bytes(run: Run) -> pd.DataFrame:
     path = run.files.received
     if not path.exists():
         return pd.DataFrame(columns=[*ROUND, "bytes"])
+    kinds = {"method": str, "seed": int, "round": int, "bytes": int}
     try:  # not row by row: a thousand hospitals fill it with a million
-        frame = pd.read_csv(path, usecols=[*ROUND, "bytes"], dtype={"method": str})
+        frame = pd.read_csv(path, dtype=kinds)
     except ValueError as error:
         raise UserError(f"{path} is no list of what a server received: {error}.") from None
+    if tuple(frame.columns) != RECEIVED_COLUMNS:
+        raise UserError(f"{path} is no list of what a server received: its columns are others.")
     return frame.groupby(ROUND, sort=False)["bytes"].sum().reset_index()

@@ -6,17 +6,34 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from federated.plots.text import DASH, number, plus_minus
+from federated.plots.text import DASH, markdown, number, plus_minus
 from federated.statistics.interval import Interval, mean_of_seeds
 from federated.sweeps.intervals import shown
 from federated.sweeps.results import tidy
 
 TOLD = (
     "On the validation images, the only ones by which to choose between methods: AUC of the kept "
-    "model, mean ± sd over the seeds, and its difference to {reference}, paired by seed, with "
-    "Student's 95 % interval. It tells of the chance in training; other images are not in it. "
-    "Run {run}:"
+    "model, mean ± sd over the seeds{compared}. Run {run}:"
 )
+COMPARED = (
+    ", and its difference to {reference}, paired by seed, with Student's 95 % interval, which "
+    "tells of the chance in training; other images are not in it"
+)
+
+
+def validation_lines(results: Path, reference: str) -> list[str]:
+    """Return the tables as Markdown, each with what it tells; arguments as for the tables."""
+    lines = list[str]()
+    for run, table in validation_tables(results, reference).items():
+        has_reference = difference_to(reference) in table
+        compared = COMPARED.format(reference=reference) if has_reference else ""
+        lines += ["", TOLD.format(compared=compared, run=run), "", *markdown(table)]
+    return lines
+
+
+def difference_to(reference: str) -> str:
+    """Return the header of the differences to a method."""
+    return f"minus that of {reference}"
 
 
 def validation_tables(results: Path, reference: str) -> dict[str, pd.DataFrame]:
@@ -42,18 +59,17 @@ def _table(frame: pd.DataFrame, reference: str) -> pd.DataFrame:
             str(method): of_method.set_index("seed")["value"]
             for method, of_method in of_site.groupby("method", sort=False)
         }
-        known = by_method.get(reference, pd.Series(dtype=np.float64))
         for method, areas in by_method.items():
-            less = mean_of_seeds((areas - known).dropna().to_numpy(dtype=np.float64))
-            rows.append(
-                {
-                    "site": str(site),
-                    "method": method,
-                    "seeds": str(len(areas)),
-                    "validation AUC": plus_minus(areas.mean(), areas.std()),
-                    f"minus that of {reference}": DASH if method == reference else _less(less),
-                }
-            )
+            row = {
+                "site": str(site),
+                "method": method,
+                "seeds": str(len(areas)),
+                "validation AUC": plus_minus(areas.mean(), areas.std()),
+            }
+            if reference in by_method:
+                less = mean_of_seeds((areas - by_method[reference]).dropna().to_numpy(np.float64))
+                row[difference_to(reference)] = DASH if method == reference else _less(less)
+            rows.append(row)
     return pd.DataFrame(rows)
 
 

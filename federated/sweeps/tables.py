@@ -8,7 +8,7 @@ import pandas as pd
 from federated.errors import UserError
 from federated.plots.text import DASH, markdown, plus_minus
 from federated.report.evidence import CLASSES
-from federated.sweeps.choosing import TOLD, validation_tables
+from federated.sweeps.choosing import validation_lines
 from federated.sweeps.intervals import compare_of, interval_tables, scored_cells
 from federated.sweeps.results import read_cells, tidy
 
@@ -166,15 +166,8 @@ def page_of(results: Path) -> str:
     ]
     for model, told in MODELS.items():
         lines += ["", f"{told}:", "", *markdown(table_of(results, model))]
-    return "\n".join([*lines, *_with_intervals(results), *_on_validation(results)]) + "\n"
-
-
-def _on_validation(results: Path) -> list[str]:
-    """Return what the choice between methods may be made by, a table for each run."""
-    reference, lines = compare_of(results).reference, list[str]()
-    for run, table in validation_tables(results, reference).items():
-        lines += ["", TOLD.format(reference=reference, run=run), "", *markdown(table)]
-    return lines
+    chosen = validation_lines(results, compare_of(results).reference)
+    return "\n".join([*lines, *_with_intervals(results), *chosen]) + "\n"
 
 
 def _with_intervals(results: Path) -> list[str]:
