@@ -43,7 +43,8 @@ def finish(site: Site, order: Order) -> list[Report]:
     # Beside the table of its round, which was shown other views and stays as it was written.
     site.vault.write_predictions("kept", predictions_csv(site, candidates["kept"][2]))
     facts = {"choice": choice, "kept_round": kept[1]["round"]}
-    site.vault.write_model("final", state, facts, predictions_csv(site, predictions))
+    table = predictions_csv(site, predictions)
+    site.vault.write_model("final", state, facts, table, keep_all=order.keep_all)
     chosen = {"kept_round": float(kept[1]["round"]), f"chose_{choice}": 1.0}
     final = [
         replace(r, model="final", metrics={**r.metrics, **(chosen if r is reports[0] else {})})

@@ -97,7 +97,7 @@ def save(
 
 def note(site: Site, order: Order, before: Mapping[str, Any], **facts: Any) -> None:
     """Write other facts of the order's version, whose tensors stay; arguments as for ``save``."""
-    site.vault.note(order.round, {**facts, **lasting(before)}, keep_all=order.keep_all)
+    site.vault.note(order.round, {**facts, **lasting(before)})
 
 
 def lasting(facts: Mapping[str, Any]) -> dict[str, Any]:

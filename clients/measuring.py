@@ -102,7 +102,8 @@ def keep_by_rule(
     state = {name: tensor.cpu() for name, tensor in site.model.state_dict().items()}
     table = predictions_csv(site, predictions)
     whole = {**choice, "reports": as_json(reports)}
-    site.vault.write_model(kept_name(order.round), state, whole, table)
+    name = kept_name(order.round)
+    site.vault.write_model(name, state, whole, table, keep_all=order.keep_all)
     return {"kept": choice, **asked_for}
 
 

@@ -21,6 +21,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from torch import Tensor
 from clients.private_folder import VaultError
 from federated.storage import (
     DamagedFileError,
+    hand_over,
+    hand_over_tensors,
     read_facts,
     read_tensors,
     remove_tensors,
@@ -95,8 +98,11 @@ class Vault:
         Raises:
             VaultError: the state is missing, damaged, of another round or of another run.
         """
-        self._sweep()
-        rounds = [r for r in self._rounds() if r < before and not is_void(r, void)]
+        names = self._names()
+        if any(name.startswith(".") for name in names):
+            sweep(self.folder)
+            names = self._names()
+        rounds = [r for r in _numbers(_VERSION, names) if r < before and not is_void(r, void)]
         newest = max(rounds, default=0)
         if newest < after:
             raise VaultError(
@@ -120,11 +126,12 @@ class Vault:
 
         With ``keep_all`` nothing is forgotten: later rounds may be declared void.
         """
+        if not keep_all:
+            self._forget(round, facts)
         write_tensors(self._path(round), tensors, self._whole(round, facts), sync=self._sync)
-        self._forget(round, keep_all=keep_all)
 
-    def note(self, round: int, facts: Mapping[str, Any], *, keep_all: bool = False) -> None:
-        """Write other facts of the state of ``round``, whose tensors stay; else as ``save``.
+    def note(self, round: int, facts: Mapping[str, Any]) -> None:
+        """Write other facts of the state of ``round``, whose tensors stay.
 
         Raises:
             VaultError: the state is damaged.
@@ -133,20 +140,48 @@ class Vault:
             write_facts(self._path(round), self._whole(round, facts), sync=self._sync)
         except (DamagedFileError, FileNotFoundError) as error:
             raise VaultError(str(error)) from error
-        self._forget(round, keep_all=keep_all)
 
     def _whole(self, round: int, facts: Mapping[str, Any]) -> dict[str, Any]:
         return {**facts, "round": round, **self.lineage}
 
-    def _forget(self, round: int, *, keep_all: bool) -> None:
-        if keep_all:
-            return
-        for old in [r for r in self._rounds() if r <= round][:-VERSIONS_KEPT]:
-            remove_tensors(self._path(old))
-        self._forget_models()
+    def _forget(self, round: int, facts: Mapping[str, Any]) -> None:
+        """Give up what nobody needs any more once ``round`` is written with ``facts``.
+
+        The youngest version given up is written over, and the youngest kept model stays as a spare
+        for the next one.
+        """
+        names = self._names()
+        rounds = _numbers(_VERSION, names)
+        old = [r for r in rounds if r < round][: 1 - VERSIONS_KEPT]
+        if old and self._reuses and round not in rounds:
+            hand_over_tensors(self._path(old.pop()), self._path(round))
+        for given_up in old:
+            remove_tensors(self._path(given_up))
+        kept, spares = _numbers(_KEPT, names), int(self._reuses)
+        if len(kept) > 1 + spares:
+            named = self._named(r for r in rounds if r not in old) | {_kept_round(facts)}
+            unnamed = [r for r in kept if r not in named]
+            for given_up in unnamed[: len(unnamed) - spares]:
+                self._table(kept_name(given_up)).unlink(missing_ok=True)
+                remove_tensors(self._model(kept_name(given_up)))
+
+    @property
+    def _reuses(self) -> bool:
+        """Whether files are written over: not where a loss of power could bring back a name only.
+
+        In a simulation the checkpoint names the rounds that count, and none of them is written over
+        before it has been followed by two that do.
+        """
+        return not self._sync
 
     def write_model(
-        self, name: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], table: str
+        self,
+        name: str,
+        tensors: Mapping[str, Tensor],
+        facts: Mapping[str, Any],
+        table: str,
+        *,
+        keep_all: bool = False,
     ) -> None:
         """Write a whole model, batch norm included, and the CSV of its predictions.
 
@@ -155,12 +190,26 @@ class Vault:
             tensors: Its state.
             facts: JSON values.
             table: Probabilities per image; they never leave the site.
+            keep_all: As for ``save``.
         """
         content = table.encode()
+        if self._reuses and not keep_all:
+            self._take_spare(name)
         write_bytes(self._table(name), content, sync=self._sync)
-        path = self.folder / f"{name}.safetensors"
         digest = {TABLE_DIGEST: hashlib.sha256(content).hexdigest()}
-        write_tensors(path, tensors, {**facts, **self.lineage, **digest}, sync=self._sync)
+        whole = {**facts, **self.lineage, **digest}
+        write_tensors(self._model(name), tensors, whole, sync=self._sync)
+
+    def _take_spare(self, name: str) -> None:
+        """Let a kept model that no version names be written over as a new one."""
+        names = self._names()
+        kept = _numbers(_KEPT, names)
+        if len(kept) > 1 and f"{name}.json" not in names:
+            unnamed = set(kept) - self._named(_numbers(_VERSION, names))
+            if unnamed:
+                spare = kept_name(max(unnamed))
+                hand_over(self._table(spare), self._table(name))
+                hand_over_tensors(self._model(spare), self._model(name))
 
     def write_predictions(self, model: str, table: str) -> None:
         """Write the probabilities per image of a model at the end; they never leave the site."""
@@ -182,7 +231,7 @@ class Vault:
         if "kept" not in facts:
             return None
         name = kept_name(facts["kept"]["round"])
-        state, kept = self._read(self.folder / f"{name}.safetensors")
+        state, kept = self._read(self._model(name))
         table = self._table(name)
         content = table.read_bytes() if table.exists() else b""
         if hashlib.sha256(content).hexdigest() != kept[TABLE_DIGEST]:
@@ -202,25 +251,13 @@ class Vault:
                 )
         return tensors, facts
 
-    def _forget_models(self) -> None:
-        """Remove kept models that no version names any more."""
-        kept = {int(name[1]) for name in self._matches(_KEPT)}
-        if len(kept) > 1:
-            named = {self._kept_round(r) for r in self._rounds()}
-            for round in kept - named:
-                remove_tensors(self.folder / f"{kept_name(round)}.safetensors")
-                self._table(kept_name(round)).unlink(missing_ok=True)
-
-    def _kept_round(self, round: int) -> int:
-        try:
-            facts, _ = read_facts(self._path(round))
-        except (DamagedFileError, FileNotFoundError):
-            return 0
-        return int(facts.get("kept", {}).get("round", 0))
-
-    def _sweep(self) -> None:
-        if any(name.startswith(".") for name in os.listdir(self.folder)):  # noqa: PTH208
-            sweep(self.folder)
+    def _named(self, rounds: Iterable[int]) -> set[int]:
+        """Return the rounds of the models that versions name; 0 for none."""
+        named = set()
+        for round in rounds:
+            with suppress(DamagedFileError, FileNotFoundError):
+                named.add(_kept_round(read_facts(self._path(round))[0]))
+        return named
 
     def _table(self, name: str) -> Path:
         return self.folder / ("predictions-final.csv" if name == "final" else f"{name}.csv")
@@ -228,13 +265,21 @@ class Vault:
     def _path(self, round: int) -> Path:
         return self.folder / f"round-{round:06d}.safetensors"
 
-    def _rounds(self) -> list[int]:
-        return sorted(int(name[1]) for name in self._matches(_VERSION))
+    def _model(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"
 
-    def _matches(self, pattern: re.Pattern[str]) -> Iterable[re.Match[str]]:
+    def _names(self) -> list[str]:
         # Not iterdir, which makes a path of each name and costs four times as much.
-        names = (pattern.fullmatch(name) for name in os.listdir(self.folder))  # noqa: PTH208
-        return [name for name in names if name]
+        return os.listdir(self.folder)  # noqa: PTH208
+
+
+def _numbers(pattern: re.Pattern[str], names: Iterable[str]) -> list[int]:
+    """Return the rounds in the names that match, ascending."""
+    return sorted(int(name[1]) for name in map(pattern.fullmatch, names) if name)
+
+
+def _kept_round(facts: Mapping[str, Any]) -> int:
+    return int(facts.get("kept", {}).get("round", 0))
 
 
 def kept_name(round: int) -> str:

@@ -171,6 +171,71 @@ def test_a_repeated_round_repeats_its_choice(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("keep_all", [False, True])
+def test_models_that_no_version_names_are_written_over_or_removed(
+    tmp_path: Path, keep_all: bool
+) -> None:
+    """A simulation keeps one of them for the next model to take, and the final one takes it."""
+    vault = Vault(tmp_path, WHOSE, sync=False)
+
+    def end_round(round: int, kept: int) -> None:
+        facts = {"kept": {"round": kept}}
+        vault.save(round, {"x": torch.tensor(round)}, facts, keep_all=keep_all)
+
+    def kept() -> list[int]:
+        return sorted(int(path.stem[-6:]) for path in tmp_path.glob("kept-*.csv"))
+
+    for round in range(1, 7):
+        vault.write_model(
+            kept_name(round),
+            {"x": torch.full((9 - round,), round)},
+            {},
+            "x" * (9 - round),
+            keep_all=keep_all,
+        )
+        end_round(round, kept=round)
+    # The versions 4, 5 and 6 name theirs; of the others model 3 is the spare.
+    assert kept() == (list(range(1, 7)) if keep_all else [3, 4, 5, 6])
+    for round in (7, 8):
+        end_round(round, kept=6)
+    assert kept() == (list(range(1, 7)) if keep_all else [5, 6])
+    vault.write_model("final", {"x": torch.ones(2)}, {}, "a,b\n", keep_all=keep_all)
+    assert kept() == (list(range(1, 7)) if keep_all else [6])
+    found = vault.kept_model(9)
+    assert found is not None and torch.equal(found[0]["x"], torch.full((3,), 6))
+    final, _ = read_tensors(tmp_path / "final.safetensors")
+    assert torch.equal(final["x"], torch.ones(2))
+    assert (tmp_path / "predictions-final.csv").read_text() == "a,b\n"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_is_written_over_is_no_longer_and_no_shorter_than_what_is_written(
+    tmp_path: Path,
+) -> None:
+    vault = Vault(tmp_path, WHOSE, sync=False)
+    states = {
+        round: {"x": torch.randn(length)} for round, length in enumerate((5, 90, 3, 40, 7), 1)
+    }
+    for round, state in states.items():
+        vault.save(round, state, {"note": "n" * len(state["x"])})
+        for before in range(max(1, round - VERSIONS_KEPT + 1), round + 1):
+            found, facts, _ = vault.load(before + 1)
+            assert torch.equal(found["x"], states[before]["x"])
+            assert facts["note"] == "n" * len(states[before]["x"])
+    assert len(list(tmp_path.iterdir())) == 2 * VERSIONS_KEPT
+
+
+def test_tensors_that_share_memory_and_bfloat16_come_back(tmp_path: Path) -> None:
+    tied = torch.randn(3)
+    for dtype in (torch.float32, torch.bfloat16):
+        tensors = {"a": tied.to(dtype), "t": torch.randn(2, 3).to(dtype).T}
+        tensors["b"] = tensors["a"]
+        write_tensors(tmp_path / "a.safetensors", tensors, {})
+        found, _ = read_tensors(tmp_path / "a.safetensors")
+        assert {name: tensor.dtype for name, tensor in found.items()} == dict.fromkeys("atb", dtype)
+        assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
 def test_litter_of_a_crash_is_swept(tmp_path: Path) -> None:
     vault = Vault(tmp_path, WHOSE)
     vault.save(1, {"x": torch.tensor(1)}, {})
