@@ -16,6 +16,7 @@ from federated.statistics.several import holm, wilcoxon_p
 
 NOT_WORSE, WORSE, UNDECIDED = "not worse", "worse", "undecided"
 BETTER = "better"
+VERDICTS = (BETTER, NOT_WORSE, UNDECIDED, WORSE)
 
 
 def reference_of(models: Sequence[Scored], wanted: str) -> str:

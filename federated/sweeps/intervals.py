@@ -15,8 +15,10 @@ import pandas as pd
 from federated.config.evaluation import Compare
 from federated.errors import UserError
 from federated.plots.text import DASH
+from federated.report import evidence
+from federated.statistics.hospitals import over_hospitals
 from federated.statistics.interval import Floats, Interval
-from federated.statistics.methods import against, by_seed
+from federated.statistics.methods import VERDICTS, against, by_seed, over_sites
 from federated.statistics.scored import Scored
 from federated.statistics.sites import over_seeds
 from federated.sweeps.results import read_cells
@@ -28,6 +30,8 @@ LEVELS = {
     "specificity": "specificity",
     "ece": "ECE",
 }
+FEWEST_SITES = 3
+"""From how many sites on a sweep has tables over all of them."""
 Seeds = dict[int, tuple[pd.DataFrame, float]]
 """Of a site and method: seed -> test scores, and the threshold of the validation images."""
 
@@ -130,13 +134,35 @@ def interval_tables(models: Sequence[Scored], compare: Compare) -> list[pd.DataF
     # Sorting is stable: the methods stay in the order of the cells.
     models = sorted(models, key=lambda one: (one.site, one.method != reference))
     levels = pd.DataFrame([_level(row) for row in over_seeds(models).to_dict("records")])
-    methods = {one.method for one in models}
-    if reference not in methods or len(methods) < 2:
+    if not _has_reference(models, reference):
         return [levels]
     tests = by_seed(models, reference).groupby(["site", "method"])["p_holm"]
     clear = tests.agg(lambda p: f"{(p < 0.05).sum()} of {len(p)}").to_dict()
     found = against(models, reference, compare).to_dict("records")
     return [levels, pd.DataFrame([_difference(row, reference, clear) for row in found])]
+
+
+def across_tables(models: Sequence[Scored], compare: Compare) -> list[pd.DataFrame]:
+    """Return as text two tables with a row per method, over three sites or more; none of fewer.
+
+    First mean, worst and pooled AUC; then the difference to the reference over all pairs of site
+    and seed, with Wilcoxon's test, and at how many sites each verdict was given.
+    """
+    if len({one.site for one in models}) < FEWEST_SITES:
+        return []
+    tables = [evidence.over_hospitals_table(over_hospitals(models))]
+    if _has_reference(models, compare.reference):
+        verdicts = against(models, compare.reference, compare).groupby("method", sort=False)
+        counts = verdicts["verdict"].value_counts().unstack(fill_value=0)
+        counts = counts.reindex(columns=list(VERDICTS), fill_value=0).astype(str)
+        pairs = evidence.over_sites_table(over_sites(by_seed(models, compare.reference)))
+        tables.append(pairs.merge(counts, left_on="method", right_index=True))
+    return tables
+
+
+def _has_reference(models: Sequence[Scored], reference: str) -> bool:
+    methods = {one.method for one in models}
+    return reference in methods and len(methods) > 1
 
 
 def _level(row: Mapping[Any, Any]) -> dict[str, str]:

@@ -7,9 +7,15 @@ import pandas as pd
 
 from federated.errors import UserError
 from federated.plots.text import DASH, markdown, plus_minus
-from federated.report.evidence import CLASSES
+from federated.report.evidence import CLASSES, POOLED
 from federated.sweeps.choosing import validation_lines
-from federated.sweeps.intervals import compare_of, interval_tables, scored_cells
+from federated.sweeps.intervals import (
+    FEWEST_SITES,
+    across_tables,
+    compare_of,
+    interval_tables,
+    scored_cells,
+)
 from federated.sweeps.results import read_cells, tidy
 
 SHOWN: Mapping[str, str] = {
@@ -35,6 +41,13 @@ INTERVALS = (
     "undecided. DeLong's test is paired, on the same images, with Holm's correction over all rows "
     "and seeds."
 )
+ACROSS = (
+    f"First come two tables over all hospitals. {POOLED}. In the second: pairs of hospital and "
+    "seed, in how many of them the method is above the reference, Wilcoxon's test over them, and "
+    "at how many hospitals each verdict was given."
+)
+FEW_SITES = 4
+"""Up to how many sites a table has every metric of each."""
 MODELS: Mapping[str, str] = {
     "kept": "The model of the round that was kept, as the method gives it",
     "final": "The model that the site uses in the end, which may be its own alone",
@@ -70,7 +83,10 @@ def numbers(results: Path) -> pd.DataFrame:
 
 
 def table_of(results: Path, model: str) -> pd.DataFrame:
-    """Return a model's table as text: a row per run and method, a column per site and metric."""
+    """Return a model's table as text: a row per run and method, a column per site and metric.
+
+    Of many sites only AUC; ``numbers`` has all.
+    """
     frame = numbers(results)
     frame = frame[frame["model"] == model]
     rows = []
@@ -81,7 +97,8 @@ def table_of(results: Path, model: str) -> pd.DataFrame:
             row[f"{one.site} {SHOWN[str(one.metric)]}"] = plus_minus(one.mean, one.sd)  # type: ignore[arg-type]
         rows.append(row)
     sites = sorted(frame["site"].unique())
-    columns = [f"{site} {header}" for site in sites for header in SHOWN.values()]
+    headers = list(SHOWN.values())[: len(SHOWN) if len(sites) <= FEW_SITES else 1]
+    columns = [f"{site} {header}" for site in sites for header in headers]
     table = pd.DataFrame(rows, columns=["run", "method", "seeds", *columns])
     if published := _published(table):
         table = pd.concat([table, pd.DataFrame([published])], ignore_index=True)
@@ -179,8 +196,9 @@ def _with_intervals(results: Path) -> list[str]:
             sites |= {one.site for one in models}
             many |= any(one.classes for one in models)
             sections += ["", f"{told}, run {run}:"]
-            for table in interval_tables(models, compare):
+            for table in [*across_tables(models, compare), *interval_tables(models, compare)]:
                 sections += ["", *markdown(table)]
     limits = [text for site, text in LIMITS.items() if site in sites]
     limits += [f"{CLASSES}."] if many else []
+    limits += [ACROSS] if len(sites) >= FEWEST_SITES else []
     return ["", " ".join([INTERVALS, *limits]), *sections] if sections else []
