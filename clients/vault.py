@@ -8,7 +8,8 @@ restarts; a site's batch norm and memory must outlive both.
       round-000007.json          facts, among them which model is kept, and a SHA-256 over both;
                                  written last, it makes the version count
       kept-000005.safetensors    the model that the site keeps by keep.rule, of round 5
-      kept-000005.json, .csv     its facts, and its probabilities per image; they never leave
+      kept-000005.json, .csv     its facts, and its probabilities per image; they never leave. In a
+                               simulation one more may lie here, whose files the next will take
       final.safetensors, .json   what the site uses in the end, personalised or not
       predictions-final.csv      its probabilities per image
       predictions-kept.csv       those of the kept model, in the views of the end
