@@ -182,6 +182,7 @@ def test_a_cell_that_stops_is_retried_and_named(
     assert "| fedbn" in told.out and "| fedavg" not in told.out
 
 
+@pytest.mark.slow  # it draws thousands of samples for each of hundreds of models
 def test_the_page_of_results_is_what_lies_beside_it() -> None:
     assert page.main(["--check"]) == 0
 

@@ -8,7 +8,7 @@ import pytest
 from federated.config.evaluation import Compare
 from federated.statistics.scored import Scored
 from federated.sweeps.intervals import across_tables
-from federated.sweeps.tables import SHOWN, table_of
+from federated.sweeps.tables import SHOWN, effort_text, table_of
 
 LABELS = np.array([0, 1] * 10)
 RIGHT, BLIND = LABELS.astype(float), np.full(20, 0.5)
@@ -72,3 +72,43 @@ def test_of_many_sites_a_table_has_the_auc_alone(tmp_path: Path, sites: int) -> 
     table = table_of(tmp_path, "kept")
     assert len(table.columns) == 2 + sites * (len(SHOWN) if sites < 5 else 1)
     assert table[f"s{sites - 1} AUC"].iloc[0].startswith(f"0.{sites + 4}00")
+
+
+def trained(folder: Path, method: str, steps: dict[str, int]) -> None:
+    cell = folder / "all" / f"{method}-seed-0"
+    cell.mkdir(parents=True)
+    lines = [f'method = "{method}"', f'base = "{method}"', "seed = 0", 'run = "all"']
+    lines += ["[grid]", "[settings]"]
+    for site, count in steps.items():
+        lines += [f"[trained.{site}]", f"steps = {count}", f"images_seen = {32 * count}"]
+    cell.joinpath("cell.toml").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("local", "fedbn", "sentence"),
+    [
+        (
+            {"a": 300, "b": 300},
+            {"a": 300, "b": 300},
+            "Training of each cell: each of 2 sites 300 optimiser steps and 9,600 images seen.",
+        ),
+        (
+            {"a": 300, "b": 200, "c": 300},
+            {"a": 300, "b": 200, "c": 300},
+            "Training of each cell: a, c 300 optimiser steps and 9,600 images seen; b 200 "
+            "optimiser steps and 6,400 images seen.",
+        ),
+        (
+            {"a": 300, "b": 300},
+            {"a": 300, "b": 100},
+            "WARNING: not all cells trained equally long: a 300 optimiser steps and 9,600 images "
+            "seen; b 100 to 300 optimiser steps and 3,200 to 9,600 images seen.",
+        ),
+    ],
+)
+def test_steps_and_images_are_told_once_for_sites_that_trained_alike(
+    tmp_path: Path, local: dict[str, int], fedbn: dict[str, int], sentence: str
+) -> None:
+    trained(tmp_path, "local", local)
+    trained(tmp_path, "fedbn", fedbn)
+    assert effort_text(tmp_path) == sentence

@@ -139,10 +139,16 @@ def effort_text(results: Path) -> str:
     ]
     table = pd.DataFrame(rows, columns=["site", "steps", "images"])
     spans = table.groupby("site").agg(["min", "max"])
-    parts = []
+    alike_sites: dict[str, list[str]] = {}
     for site, span in spans.iterrows():
-        texts = [_span(span[name, "min"], span[name, "max"]) for name in ("steps", "images")]
-        parts.append(f"{site} {texts[0]} optimiser steps and {texts[1]} images seen")
+        steps, images = (
+            _span(span[name, "min"], span[name, "max"]) for name in ("steps", "images")
+        )
+        told = f"{steps} optimiser steps and {images} images seen"
+        alike_sites.setdefault(told, []).append(str(site))
+    parts = [f"{', '.join(sites)} {told}" for told, sites in alike_sites.items()]
+    if len(parts) == 1 and len(spans) > 1:
+        parts = [f"each of {len(spans)} sites {told}" for told in alike_sites]
     least, most = (spans.xs(end, axis=1, level=1) for end in ("min", "max"))
     alike = bool((least.to_numpy() == most.to_numpy()).all())
     head = "Training of each cell" if alike else "WARNING: not all cells trained equally long"
