@@ -90,7 +90,7 @@ def trained(folder: Path, method: str, steps: dict[str, int]) -> None:
         (
             {"a": 300, "b": 300},
             {"a": 300, "b": 300},
-            "Training of each cell: each of 2 sites 300 optimiser steps and 9,600 images seen.",
+            "Training of each cell: each of 2 hospitals 300 optimiser steps and 9,600 images seen.",
         ),
         (
             {"a": 300, "b": 200, "c": 300},
@@ -112,3 +112,9 @@ def test_steps_and_images_are_told_once_for_sites_that_trained_alike(
     trained(tmp_path, "local", local)
     trained(tmp_path, "fedbn", fedbn)
     assert effort_text(tmp_path) == sentence
+
+
+def test_of_many_sites_that_trained_alike_twelve_are_named(tmp_path: Path) -> None:
+    steps = {f"s{k:02}": 300 for k in range(13)} | {"t": 1}
+    trained(tmp_path, "local", steps)
+    assert ", s10, s11 and 1 more 300 optimiser steps" in effort_text(tmp_path)

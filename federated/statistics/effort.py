@@ -1,6 +1,6 @@
 """How long each hospital was trained: only equal training compares methods, or runs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -62,9 +62,26 @@ def _sentence(table: pd.DataFrame, compared: str, everywhere: str) -> str:
         spread = spread[is_unequal]
     else:
         told = f"Training of each hospital, {everywhere}"
-    few = [f"{site} {_steps_and_images(row)}" for site, row in spread[:MOST_NAMED].iterrows()]
-    left = len(spread) - len(few)
-    return f"{told}: {'; '.join(few)}{f'; and {left} hospitals more' if left else ''}."
+    return f"{told}: {told_once(spread)}."
+
+
+def told_once(spread: pd.DataFrame) -> str:
+    """Return the least and most of steps and images as text; hospitals that are alike share one.
+
+    Args:
+        spread: A row per site; columns (metric of ``EFFORT``, ``min`` or ``max``).
+    """
+    sites: dict[str, list[str]] = {}
+    for site, row in spread.iterrows():
+        sites.setdefault(_steps_and_images(row), []).append(str(site))
+    if len(sites) == 1 and len(spread) > 1:
+        return f"each of {len(spread)} hospitals {next(iter(sites))}"
+    return "; ".join(f"{_few(named)} {text}" for text, named in sites.items())
+
+
+def _few(sites: Sequence[str]) -> str:
+    left = len(sites) - MOST_NAMED
+    return ", ".join(sites[:MOST_NAMED]) + (f" and {left} more" if left > 0 else "")
 
 
 def _steps_and_images(row: pd.Series) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 from federated.errors import UserError
 from federated.plots.text import DASH, markdown, plus_minus
 from federated.report.evidence import CLASSES, POOLED
+from federated.statistics.effort import EFFORT, told_once
 from federated.sweeps.choosing import validation_lines
 from federated.sweeps.intervals import (
     FEWEST_SITES,
@@ -137,26 +138,12 @@ def effort_text(results: Path) -> str:
         for facts, _ in read_cells(results)
         for site, done in facts["trained"].items()
     ]
-    table = pd.DataFrame(rows, columns=["site", "steps", "images"])
-    spans = table.groupby("site").agg(["min", "max"])
-    alike_sites: dict[str, list[str]] = {}
-    for site, span in spans.iterrows():
-        steps, images = (
-            _span(span[name, "min"], span[name, "max"]) for name in ("steps", "images")
-        )
-        told = f"{steps} optimiser steps and {images} images seen"
-        alike_sites.setdefault(told, []).append(str(site))
-    parts = [f"{', '.join(sites)} {told}" for told, sites in alike_sites.items()]
-    if len(parts) == 1 and len(spans) > 1:
-        parts = [f"each of {len(spans)} sites {told}" for told in alike_sites]
-    least, most = (spans.xs(end, axis=1, level=1) for end in ("min", "max"))
+    table = pd.DataFrame(rows, columns=["site", *EFFORT])
+    spread = table.groupby("site").agg(["min", "max"])
+    least, most = (spread.xs(end, axis=1, level=1) for end in ("min", "max"))
     alike = bool((least.to_numpy() == most.to_numpy()).all())
     head = "Training of each cell" if alike else "WARNING: not all cells trained equally long"
-    return f"{head}: {'; '.join(parts)}."
-
-
-def _span(low: float, high: float) -> str:
-    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
+    return f"{head}: {told_once(spread)}."
 
 
 def write_tables(results: Path) -> list[Path]:
