@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clients.site import Site
-from clients.vault import kept_name
+from clients.vault_files import kept_name
 from federated.config.schema import Config
 from federated.exchange.wire import Order, Report
 from federated.learning.evaluation import predict

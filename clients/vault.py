@@ -19,38 +19,34 @@ choice too. Every file knows whose it is: run, site, method and seed.
 """
 
 import hashlib
-import os
-import re
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from clients.private_folder import VaultError
+from clients.vault_files import (
+    forget,
+    kept_name,
+    model_path,
+    names_in,
+    table_path,
+    take_spare,
+    version_path,
+    versions,
+)
 from federated.storage import (
     DamagedFileError,
-    hand_over,
-    hand_over_tensors,
-    read_facts,
     read_tensors,
-    remove_tensors,
     sweep,
     write_bytes,
     write_facts,
     write_tensors,
 )
 
-VERSIONS_KEPT = 3
-"""The state that a round starts from, and that of the round before, must outlive the round: so that
-both can be repeated, should another site's newest state be damaged."""
-
 TABLE_DIGEST = "predictions_sha256"
 """Fact of a model: SHA-256 of the CSV beside it."""
-
-_VERSION = re.compile(r"round-(\d{6})\.json")
-_KEPT = re.compile(r"kept-(\d{6})\.json")
 
 
 def is_void(round: int, void: str) -> bool:
@@ -99,11 +95,11 @@ class Vault:
         Raises:
             VaultError: the state is missing, damaged, of another round or of another run.
         """
-        names = self._names()
+        names = names_in(self.folder)
         if any(name.startswith(".") for name in names):
             sweep(self.folder)
-            names = self._names()
-        rounds = [r for r in _numbers(_VERSION, names) if r < before and not is_void(r, void)]
+            names = names_in(self.folder)
+        rounds = [r for r in versions(names) if r < before and not is_void(r, void)]
         newest = max(rounds, default=0)
         if newest < after:
             raise VaultError(
@@ -112,7 +108,7 @@ class Vault:
             )
         if not rounds:
             return {}, {}, 0
-        tensors, facts = self._read(self._path(newest))
+        tensors, facts = self._read(version_path(self.folder, newest))
         return tensors, facts, newest
 
     def save(
@@ -128,8 +124,10 @@ class Vault:
         With ``keep_all`` nothing is forgotten: later rounds may be declared void.
         """
         if not keep_all:
-            self._forget(round, facts)
-        write_tensors(self._path(round), tensors, self._whole(round, facts), sync=self._sync)
+            forget(self.folder, round, facts, reuses=self._reuses)
+        write_tensors(
+            version_path(self.folder, round), tensors, self._whole(round, facts), sync=self._sync
+        )
 
     def note(self, round: int, facts: Mapping[str, Any]) -> None:
         """Write other facts of the state of ``round``, whose tensors stay.
@@ -138,33 +136,14 @@ class Vault:
             VaultError: the state is damaged.
         """
         try:
-            write_facts(self._path(round), self._whole(round, facts), sync=self._sync)
+            write_facts(
+                version_path(self.folder, round), self._whole(round, facts), sync=self._sync
+            )
         except (DamagedFileError, FileNotFoundError) as error:
             raise VaultError(str(error)) from error
 
     def _whole(self, round: int, facts: Mapping[str, Any]) -> dict[str, Any]:
         return {**facts, "round": round, **self.lineage}
-
-    def _forget(self, round: int, facts: Mapping[str, Any]) -> None:
-        """Give up what nobody needs any more once ``round`` is written with ``facts``.
-
-        The youngest version given up is written over, and the youngest kept model stays as a spare
-        for the next one.
-        """
-        names = self._names()
-        rounds = _numbers(_VERSION, names)
-        old = [r for r in rounds if r < round][: 1 - VERSIONS_KEPT]
-        if old and self._reuses and round not in rounds:
-            hand_over_tensors(self._path(old.pop()), self._path(round))
-        for given_up in old:
-            remove_tensors(self._path(given_up))
-        kept, spares = _numbers(_KEPT, names), int(self._reuses)
-        if len(kept) > 1 + spares:
-            named = self._named(r for r in rounds if r not in old) | {_kept_round(facts)}
-            unnamed = [r for r in kept if r not in named]
-            for given_up in unnamed[: len(unnamed) - spares]:
-                self._table(kept_name(given_up)).unlink(missing_ok=True)
-                remove_tensors(self._model(kept_name(given_up)))
 
     @property
     def _reuses(self) -> bool:
@@ -195,22 +174,11 @@ class Vault:
         """
         content = table.encode()
         if self._reuses and not keep_all:
-            self._take_spare(name)
-        write_bytes(self._table(name), content, sync=self._sync)
+            take_spare(self.folder, name)
+        write_bytes(table_path(self.folder, name), content, sync=self._sync)
         digest = {TABLE_DIGEST: hashlib.sha256(content).hexdigest()}
         whole = {**facts, **self.lineage, **digest}
-        write_tensors(self._model(name), tensors, whole, sync=self._sync)
-
-    def _take_spare(self, name: str) -> None:
-        """Let a kept model that no version names be written over as a new one."""
-        names = self._names()
-        kept = _numbers(_KEPT, names)
-        if len(kept) > 1 and f"{name}.json" not in names:
-            unnamed = set(kept) - self._named(_numbers(_VERSION, names))
-            if unnamed:
-                spare = kept_name(max(unnamed))
-                hand_over(self._table(spare), self._table(name))
-                hand_over_tensors(self._model(spare), self._model(name))
+        write_tensors(model_path(self.folder, name), tensors, whole, sync=self._sync)
 
     def write_predictions(self, model: str, table: str) -> None:
         """Write the probabilities per image of a model at the end; they never leave the site."""
@@ -232,8 +200,8 @@ class Vault:
         if "kept" not in facts:
             return None
         name = kept_name(facts["kept"]["round"])
-        state, kept = self._read(self._model(name))
-        table = self._table(name)
+        state, kept = self._read(model_path(self.folder, name))
+        table = table_path(self.folder, name)
         content = table.read_bytes() if table.exists() else b""
         if hashlib.sha256(content).hexdigest() != kept[TABLE_DIGEST]:
             raise VaultError(f"{table} is damaged: its SHA-256 is not the recorded one")
@@ -251,38 +219,3 @@ class Vault:
                     "on only with what it was made for"
                 )
         return tensors, facts
-
-    def _named(self, rounds: Iterable[int]) -> set[int]:
-        """Return the rounds of the models that versions name; 0 for none."""
-        named = set()
-        for round in rounds:
-            with suppress(DamagedFileError, FileNotFoundError):
-                named.add(_kept_round(read_facts(self._path(round))[0]))
-        return named
-
-    def _table(self, name: str) -> Path:
-        return self.folder / ("predictions-final.csv" if name == "final" else f"{name}.csv")
-
-    def _path(self, round: int) -> Path:
-        return self.folder / f"round-{round:06d}.safetensors"
-
-    def _model(self, name: str) -> Path:
-        return self.folder / f"{name}.safetensors"
-
-    def _names(self) -> list[str]:
-        # Not iterdir, which makes a path of each name and costs four times as much.
-        return os.listdir(self.folder)  # noqa: PTH208
-
-
-def _numbers(pattern: re.Pattern[str], names: Iterable[str]) -> list[int]:
-    """Return the rounds in the names that match, ascending."""
-    return sorted(int(name[1]) for name in map(pattern.fullmatch, names) if name)
-
-
-def _kept_round(facts: Mapping[str, Any]) -> int:
-    return int(facts.get("kept", {}).get("round", 0))
-
-
-def kept_name(round: int) -> str:
-    """Return the name of the model kept in a round."""
-    return f"kept-{round:06d}"

@@ -14,7 +14,8 @@ from sites import ORDER, OpenTiny, arrived, copied, opener, same
 from clients import finish, work
 from clients.measuring import keep_by_rule
 from clients.site import Site
-from clients.vault import VERSIONS_KEPT, Vault, is_void, kept_name
+from clients.vault import Vault, is_void
+from clients.vault_files import VERSIONS_KEPT, kept_name
 from federated.data.growing import first_images
 from federated.data.replaced import replaced_scanner, through_new_scanner
 from federated.exchange.sharing import group

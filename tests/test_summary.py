@@ -182,6 +182,16 @@ def test_unequal_training_is_warned_of_where_it_is(tmp_path: Path) -> None:
     ]
 
 
+def test_hospitals_that_trained_unequally_are_named_where_others_did_not(tmp_path: Path) -> None:
+    rows = trained("local", "alder", 60, 960) + trained("fedavg", "alder", 60, 960)
+    for site in ("birch", "cedar"):
+        rows += trained("local", site, 30, 480) + trained("fedavg", site, 60, 960)
+    run = write_run(tmp_path, rows + two_seeds(), ["local", "fedavg"], (0, 1))
+    assert effort_sentence(run).endswith(
+        ": birch, cedar 30 to 60 optimiser steps and 480 to 960 images seen."
+    )
+
+
 def test_runs_that_are_compared_say_how_long_each_trained_its_hospitals(tmp_path: Path) -> None:
     first = write_run(tmp_path / "a", trained("fedavg", "alder", 60, 960), ["fedavg"], (0, 1))
     rows = trained("fedavg", "alder", 60, 960) + trained("local", "birch", 9, 9)

@@ -118,3 +118,9 @@ def test_of_many_sites_that_trained_alike_twelve_are_named(tmp_path: Path) -> No
     steps = {f"s{k:02}": 300 for k in range(13)} | {"t": 1}
     trained(tmp_path, "local", steps)
     assert ", s10, s11 and 1 more 300 optimiser steps" in effort_text(tmp_path)
+
+
+def test_of_many_sites_that_all_trained_differently_twelve_are_told_of(tmp_path: Path) -> None:
+    trained(tmp_path, "local", {f"s{k:02}": k + 1 for k in range(15)})
+    told = effort_text(tmp_path)
+    assert told.endswith("s11 12 optimiser steps and 384 images seen; and 3 hospitals more.")

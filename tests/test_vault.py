@@ -11,11 +11,8 @@ import torch
 
 import clients.vault as vault_module
 from clients.private_folder import VaultError, log_failure, private_folder
-from clients.vault import (
-    VERSIONS_KEPT,
-    Vault,
-    kept_name,
-)
+from clients.vault import Vault
+from clients.vault_files import VERSIONS_KEPT, kept_name
 from federated.engine import run
 from federated.storage import (
     DamagedFileError,

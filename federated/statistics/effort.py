@@ -51,7 +51,7 @@ def effort_of_runs(runs: Iterable[tuple[Run, str]]) -> str:
 
 def _sentence(table: pd.DataFrame, compared: str, everywhere: str) -> str:
     spread = table.groupby("site")[list(EFFORT)].agg(["min", "max"])
-    is_unequal = pd.Series(False, index=spread.index)
+    is_unequal, count = pd.Series(False, index=spread.index), len(spread)
     for metric in EFFORT:
         is_unequal |= spread[metric, "min"] != spread[metric, "max"]
     if is_unequal.any():
@@ -62,26 +62,34 @@ def _sentence(table: pd.DataFrame, compared: str, everywhere: str) -> str:
         spread = spread[is_unequal]
     else:
         told = f"Training of each hospital, {everywhere}"
-    return f"{told}: {told_once(spread)}."
+    return f"{told}: {told_once(spread, count)}."
 
 
-def told_once(spread: pd.DataFrame) -> str:
+def told_once(spread: pd.DataFrame, hospitals: int) -> str:
     """Return the least and most of steps and images as text; hospitals that are alike share one.
 
     Args:
-        spread: A row per site; columns (metric of ``EFFORT``, ``min`` or ``max``).
+        spread: A row per site that is told of; columns (metric of ``EFFORT``, ``min`` or ``max``).
+        hospitals: How many there are in all.
     """
     sites: dict[str, list[str]] = {}
     for site, row in spread.iterrows():
         sites.setdefault(_steps_and_images(row), []).append(str(site))
-    if len(sites) == 1 and len(spread) > 1:
-        return f"each of {len(spread)} hospitals {next(iter(sites))}"
-    return "; ".join(f"{_few(named)} {text}" for text, named in sites.items())
+    if len(sites) == 1 and len(spread) == hospitals > 1:
+        return f"each of {hospitals} hospitals {next(iter(sites))}"
+    parts, left = list[str](), MOST_NAMED
+    for text, alike in sites.items():
+        if left > 0:
+            parts.append(f"{_few(alike, left)} {text}")
+            left -= len(alike)
+    # Of those after the last part; of a part's own hospitals the part itself says it.
+    untold = len(spread) - sum(len(alike) for alike in list(sites.values())[: len(parts)])
+    return "; ".join(parts) + (f"; and {untold} hospitals more" if untold else "")
 
 
-def _few(sites: Sequence[str]) -> str:
-    left = len(sites) - MOST_NAMED
-    return ", ".join(sites[:MOST_NAMED]) + (f" and {left} more" if left > 0 else "")
+def _few(sites: Sequence[str], most: int) -> str:
+    left = len(sites) - most
+    return ", ".join(sites[:most]) + (f" and {left} more" if left > 0 else "")
 
 
 def _steps_and_images(row: pd.Series) -> str:

@@ -143,7 +143,7 @@ def effort_text(results: Path) -> str:
     least, most = (spread.xs(end, axis=1, level=1) for end in ("min", "max"))
     alike = bool((least.to_numpy() == most.to_numpy()).all())
     head = "Training of each cell" if alike else "WARNING: not all cells trained equally long"
-    return f"{head}: {told_once(spread)}."
+    return f"{head}: {told_once(spread, len(spread))}."
 
 
 def write_tables(results: Path) -> list[Path]:
