@@ -189,16 +189,16 @@ def course(config: Config, way: str, seed: int) -> Iterator[tuple[str, int, str,
 
 
 def told(table: pd.DataFrame, other: tuple[str, str] = ("alone", "as they are")) -> None:
-    """Print means by seed, and differences to another way and look, paired by seed."""
+    """Print means by seed, and differences to another way and look, paired by the seeds of both."""
     by_seed = table.groupby(["site", "way", "look", "seed"], sort=False)["auc"].mean()
     own = by_seed.unstack("seed").xs(other, level=("way", "look"))
     print(f"| site | trained | weights | AUC by seed | mean | less {' '.join(other)}, 95 % (t) |")
     print("|---|---|---|---|---|---|")
     for key, row in by_seed.unstack("seed").iterrows():
         site, way, look = cast(tuple[str, str, str], key)
-        gain = (row - own.loc[site]).to_numpy()
+        gain = (row - own.loc[site]).dropna().to_numpy()
         reach = stats.t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain))
-        areas = " ".join(f"{area:.3f}"[1:] for area in row)
+        areas = " ".join(f"{area:.3f}"[1:] if np.isfinite(area) else "–" for area in row)
         print(
             f"| {site} | {way} | {look} | {areas} | {row.mean():.3f} | {gain.mean():+.3f} "
             f"± {reach:.3f} |"
