@@ -69,7 +69,7 @@ def test_a_model_says_of_files_what_it_said_of_the_same_images_in_the_run(
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "by-seed.csv", "by-site.csv", "predictions.csv", "decision-curve.png", "reliability.png",
     }  # fmt: skip
-    capsys.readouterr()
+    assert f"{one.site}: {len(one.labels)} images under fedbn, seeds " in capsys.readouterr().err
     assert main(["evaluate", str(run.folder), *words[:2], "--as", "phantm-2"]) == 2
     assert "did you mean 'phantom-2'?" in capsys.readouterr().err
 

@@ -85,6 +85,7 @@ def _chosen(run: "Run", arguments: argparse.Namespace) -> tuple[str, int]:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     run = _load(arguments)
+    from federated.commands.reporting import say
     from federated.report.outside import write_evaluation
     from federated.unseen.evaluating import evaluated
     from federated.unseen.models import check_names
@@ -101,6 +102,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         methods=methods,
         model=arguments.model,
         policy=arguments.bn_policy,
+        say=lambda line: say(line, "auto"),
     )
     folder = arguments.to or run.files.answers / f"evaluate-{arguments.site}"
     for line in write_evaluation(models, run.study.common.compare, folder):

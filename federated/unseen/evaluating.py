@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +48,14 @@ def state_for(
 
 
 def evaluated(
-    run: Run, place: Path, site: str, *, methods: Sequence[str], model: str, policy: str
+    run: Run,
+    place: Path,
+    site: str,
+    *,
+    methods: Sequence[str],
+    model: str,
+    policy: str,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[Scored]:
     """Return what models of a run say of labelled images from outside it.
 
@@ -62,12 +69,16 @@ def evaluated(
         methods: Of the run.
         model: ``kept`` or ``final``.
         policy: ``own``: the site's model as it is; else one of ``norms.POLICIES``.
+        say: Is given a line before each method's models look at a hospital's images, which takes
+            minutes where these are thousands.
     """
     config, found = labelled(run.study.common, place)
     told = []
     for name, split in found.items():
         groups = numbered_groups(config, name, split.ids)
         for method in methods:
+            seeds = ", ".join(map(str, run.study.common.seeds))
+            say(f"{name}: {len(split.ids):,} images under {method}, seeds {seeds} …")
             states = [
                 state_for(run, site, method, seed, model=model, policy=policy, split=split)
                 for seed in run.study.common.seeds
