@@ -94,6 +94,17 @@ def test_an_embedding_is_that_of_the_hospitals_own_model(run_tiny: RunTiny) -> N
     assert (before.groupby("site").size() == count).all()
 
 
+def test_a_map_is_of_the_method_where_hospitals_stay_with_their_own_models(
+    run_tiny: RunTiny,
+) -> None:
+    run = run_tiny(methods="local,fedbn", rounds=2, **{"personalise.margin": "1000"})
+    assert run.predictions("phantom-2", "fedbn", 0, "final").equals(
+        run.predictions("phantom-2", "local", 0, "final")
+    )
+    own, together = (embedded(run, "phantom-2", method, 0).after for method in ("local", "fedbn"))
+    assert np.abs(own - together).max() > 1e-3
+
+
 def test_hits_and_misses_are_the_surest_first() -> None:
     labels = np.array([1, 0, 1, 0, 1])
     split = Split(np.zeros((5, 2, 2), np.uint8), labels, tuple("abcde"))

@@ -166,9 +166,10 @@ PLOTS = (
     ),
     Plot(
         "embeddings",
-        "Embeddings of test images, each by its own hospital's model, on their first two principal "
-        "components (share of the variance). Where a method has no contrast, nothing trains the "
-        "layer that makes them. Of synthetic hospitals, unless patients were asked for.",
+        "Embeddings of test images, each by its own hospital's kept model of the method, on their "
+        "first two principal components (share of the variance). Where a method has no contrast, "
+        "nothing trains the layer that makes them. Of synthetic hospitals, unless patients were "
+        "asked for.",
         embeddings,
         is_by_method=True,
         is_of_images=True,

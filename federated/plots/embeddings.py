@@ -39,8 +39,9 @@ CLASSES = site_looks(["0", "1"])
 def embedding_map(run: Run, method: str, seed: int, *, patients: bool = False) -> pd.DataFrame:
     """Return where the hospitals' test images lie on their first two principal components.
 
-    Each image goes through the model of its own hospital. Of more than eight hospitals as many are
-    there, evenly through their names. Before and after training have components of their own.
+    Each image goes through the kept model of its own hospital. Of more than eight hospitals as
+    many are there, evenly through their names. Before and after training have components of their
+    own.
 
     Args:
         run: The run.

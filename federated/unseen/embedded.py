@@ -32,7 +32,8 @@ class Embedded:
     Attributes:
         labels: (n,) classes.
         before: (n, d), of the network with its first weights.
-        after: (n, d), of the model that the hospital uses in the end.
+        after: (n, d), of the method's model that was kept, which the hospital need not use in the
+            end: maps of methods would be one map where it stays with its own.
     """
 
     labels: npt.NDArray[np.int64]
@@ -46,7 +47,7 @@ def embedded(run: Run, site: str, method: str, seed: int) -> Embedded:
     Raises:
         UserError: its model or its images are not here, or the network returns no embedding.
     """
-    state = site_state(run, site, method, seed, "final")
+    state = site_state(run, site, method, seed, "kept")
     config, split = run.study.by_method[method], last_images(run, site)
     numbers = np.unique(np.linspace(0, len(split) - 1, MOST_IMAGES).round().astype(int)).tolist()
     before = _embeddings(network_of(config, seed).eval(), config, split, numbers)
