@@ -73,11 +73,10 @@ def evaluated(
             minutes where these are thousands.
     """
     config, found = labelled(run.study.common, place)
-    told = []
+    told, seeds = [], ", ".join(map(str, run.study.common.seeds))
     for name, split in found.items():
         groups = numbered_groups(config, name, split.ids)
         for method in methods:
-            seeds = ", ".join(map(str, run.study.common.seeds))
             say(f"{name}: {len(split.ids):,} images under {method}, seeds {seeds} …")
             states = [
                 state_for(run, site, method, seed, model=model, policy=policy, split=split)
